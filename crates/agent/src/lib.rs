@@ -1,0 +1,1 @@
+//! The pipeline: the only crate that names every stage.

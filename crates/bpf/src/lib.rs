@@ -1,0 +1,1 @@
+//! viperf's BPF programs, compiled by clang and embedded as one object.

@@ -1,0 +1,1 @@
+//! What viperf knows of CPython: layouts, detection, line tables, strings.

@@ -1,0 +1,1 @@
+//! One ELF file: segments, symbols, build ID. Bytes in, values out.

@@ -1,0 +1,1 @@
+//! The data model: strings, functions, frames, stacks, threads, processes, samples.

@@ -1,0 +1,1 @@
+//! Loads and attaches the BPF programs, feeds their maps, polls their rings.

@@ -1,0 +1,1 @@
+//! An address becomes a function, file and line, or the reason why not.

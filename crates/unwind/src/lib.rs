@@ -1,0 +1,1 @@
+//! .eh_frame to compact unwind rows, and the walk that uses them.
