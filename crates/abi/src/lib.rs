@@ -1,1 +1,23 @@
-//! The records that cross the kernel boundary: one C header, one Rust mirror, proved equal through BTF.
+//! The records that cross the border between the kernel's BPF programs and user space.
+//!
+//! `include/viperf_abi.h` is the same in C and explains every field; this mirror is written by hand so that Rust reads as
+//! Rust, and the test `abi_is_the_same_in_c_and_rust` of `viperf-sample` compares both through BTF.
+//!
+//! What it asks of you: bytes as the kernel sent them. What it will not do: trust them; a number it does not know comes
+//! back as a number, a record that is too short comes back as `None`.
+
+mod decode;
+mod python_layout;
+mod reason;
+mod records;
+mod word;
+
+pub use decode::{CodeText, PlainData, Record, decode_record};
+pub use python_layout::{LAYOUT_CFRAME, LAYOUT_GLIBC_KEYS, LAYOUT_IS_ENTRY, PythonLayout};
+pub use reason::Reason;
+pub use records::{
+    CODE_SHIM, CaptureRecord, CodeIdentity, CodeKey, CodeRecord, Configuration, Lost, Mapping,
+    PROCESS_PYTHON, PROCESS_READ, PROCESS_TARGET, Process, ProcessRecord, RecordHeader, RecordKind,
+    SampleRecord, StackRecord, TextHeader, UnwindRow, limit,
+};
+pub use word::{Word, WordKind};

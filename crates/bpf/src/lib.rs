@@ -1,1 +1,31 @@
-//! viperf's BPF programs, compiled by clang and embedded as one object.
+//! viperf's BPF programs, compiled by clang and embedded.
+//!
+//! `src/bpf` holds the C: `viperf.bpf.c` the programs, `native_walk.h`, `python_walk.h`, `code_objects.h` and
+//! `stack_cache.h` the stages of a sample, `maps.h` what is shared with user space beside the records of `viperf-abi`.
+//! The build asks for clang 17 or newer. Loading is `viperf-sample`'s.
+#![forbid(unsafe_code)]
+
+/// An ELF object, aligned as its reader wants it.
+#[derive(Debug)]
+#[repr(align(8))]
+struct Aligned<const LENGTH: usize>([u8; LENGTH]);
+
+macro_rules! object {
+    ($name:literal) => {{
+        const BYTES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/", $name));
+        static OBJECT: Aligned<{ BYTES.len() }> = Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/", $name)));
+        &OBJECT.0
+    }};
+}
+
+/// The object with the programs and maps.
+#[must_use]
+pub fn programs() -> &'static [u8] {
+    object!("viperf.bpf.o")
+}
+
+/// The object whose BTF describes every record; for the test that compares it with Rust.
+#[must_use]
+pub fn abi() -> &'static [u8] {
+    object!("abi.bpf.o")
+}

@@ -1,1 +1,23 @@
 //! Loads and attaches the BPF programs, feeds their maps, polls their rings.
+//!
+//! The only caller of `bpf(2)` and `perf_event_open(2)`. Nothing is pinned: when the process ends, however it ends, the
+//! kernel takes programs, maps and events away with its file descriptors.
+//!
+//! ```text
+//! Sampler::load ─► add_rows, set_process … ─► attach ─► poll, poll, … (drop detaches)
+//! ```
+//!
+//! What it asks of you: CAP_BPF and CAP_PERFMON (or root), kernel 5.15 or newer with BTF.
+//! What it will not do: know what a process, an ELF file or Python is. It takes numbers and gives records.
+
+mod error;
+mod kernel_log;
+mod mapping_table;
+mod memory_map;
+mod perf_event;
+mod program_statistics;
+mod row_table;
+mod sampler;
+
+pub use error::SampleError;
+pub use sampler::{MappingChange, Polled, Sampler};

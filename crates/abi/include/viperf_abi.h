@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 OR MIT
+ *
+ * Everything that crosses the border between viperf's BPF programs and user space.
+ *
+ * `crates/abi/src/lib.rs` is the same in Rust, by hand; the test `abi_is_the_same_in_c_and_rust` compares the two
+ * through BTF: size, field names, offsets, enum values.
+ * Limits are enumerators because `#define` never reaches BTF.
+ *
+ * Words used below: SVMA is an address as written in an ELF file, AVMA one in the running process.
+ */
+#ifndef VIPERF_ABI_H
+#define VIPERF_ABI_H
+
+enum limit {
+	/* What bpf_get_stack gives at most (kernel.perf_event_max_stack). */
+	MAX_KERNEL_FRAMES = 127,
+	MAX_NATIVE_FRAMES = 512,
+	/* Python frames and entry marks together; CPython's own recursion limit is 1,000. */
+	MAX_PYTHON_WORDS = 1280,
+	/* Power of two above all sections and their reason words, so that an index can be masked. */
+	MAX_STACK_WORDS = 2048,
+	/* A string of a code object, in bytes as CPython stores it. */
+	MAX_TEXT_BYTES = 1024,
+	MAX_LINE_TABLE_BYTES = 8192,
+	/* Rows in one inner map of `unwind_rows`. */
+	ROWS_PER_SHARD = 65536,
+	MAX_ROW_SHARDS = 1024,
+	/* Entries of the `mappings` array, shared by all processes. */
+	MAX_MAPPINGS = 262144,
+	MAX_PROCESSES = 16384,
+	MAX_THREAD_STATES = 16384,
+	MAX_CODE_OBJECTS = 131072,
+	STACK_CACHE_SLOTS = 4096,
+	STACK_CACHE_WORDS = 65536,
+	THREAD_NAME_BYTES = 16,
+	/* The part of an interpreter frame that is read at once. */
+	FRAME_BLOCK_BYTES = 128,
+	/* The part of a code object that is read at once. */
+	CODE_BLOCK_BYTES = 256,
+	/* The top of the user stack that a capture copies. */
+	CAPTURE_BYTES = 16384,
+	NO_OWNER = 65535,
+};
+
+enum record_kind {
+	RECORD_SAMPLE = 1,
+	RECORD_STACK = 2,
+	RECORD_CODE = 3,
+	RECORD_FORK = 4,
+	RECORD_EXEC = 5,
+	RECORD_EXIT = 6,
+	RECORD_UNMAPPED = 7,
+	RECORD_CAPTURE = 8,
+};
+
+/* What a word of a stack means: its upper four bits. The kernel section holds bare addresses instead. */
+enum word_kind {
+	/* 20 bits executable, 40 bits SVMA. */
+	WORD_NATIVE = 1,
+	/* 60 bits AVMA: the mapping is not known or has no file. */
+	WORD_ADDRESS = 2,
+	/* 32 bits code id, 28 bits instruction offset in units of two bytes, plus one. */
+	WORD_PYTHON = 3,
+	/* 16 bits index of the native frame (leaf is 0) that owns the Python frames before this word, or NO_OWNER. */
+	WORD_ENTRY = 4,
+	/* 16 bits reason: the section's walk ended here too early. */
+	WORD_REASON = 5,
+};
+
+/* Why a stack is incomplete. Thousands: 1 native walk, 2 Python walk, 3 merge, 4 process. Never renumbered. */
+enum reason {
+	REASON_NATIVE_NO_MAPPING = 1001,
+	REASON_NATIVE_NO_TABLE = 1002,
+	REASON_NATIVE_NO_ROW = 1003,
+	REASON_NATIVE_UNSUPPORTED_RULE = 1004,
+	REASON_NATIVE_UNREADABLE = 1005,
+	REASON_NATIVE_NOT_ASCENDING = 1006,
+	REASON_NATIVE_REGISTER_LOST = 1007,
+	REASON_NATIVE_TOO_DEEP = 1008,
+	REASON_PYTHON_UNREADABLE = 2001,
+	REASON_PYTHON_NOT_CODE = 2002,
+	REASON_PYTHON_TOO_DEEP = 2003,
+	REASON_PYTHON_NO_THREAD_STATE = 2004,
+	REASON_PYTHON_CODE_LOST = 2005,
+	REASON_MERGE_NO_OWNER = 3001,
+	REASON_PROCESS_NOT_READ = 4001,
+};
+
+/* One unwind row; `crates/unwind` gives its meaning. */
+struct unwind_row {
+	unsigned int pc;
+	unsigned int rule;
+};
+
+/* Kinds of rule, bits 0 to 3 of `unwind_row.rule`. */
+enum rule_kind {
+	RULE_NONE = 0,
+	RULE_RSP = 1,
+	RULE_RBP = 2,
+	RULE_DEREF_RSP = 3,
+	RULE_DEREF_RBP = 4,
+	RULE_PLT = 5,
+	RULE_SIGNAL = 6,
+	RULE_END = 7,
+	RULE_REGISTER = 8,
+	RULE_UNSUPPORTED = 9,
+};
+
+/* One executable mapping of a process; each process has a sorted run of them in the array `mappings`. */
+struct mapping {
+	unsigned long long start;
+	unsigned long long end;
+	/* AVMA minus SVMA. */
+	unsigned long long load_bias;
+	unsigned int first_row;
+	/* 0: no table, the walk ends here. */
+	unsigned int row_count;
+	unsigned int executable;
+	unsigned int reserved;
+};
+
+/* Offsets in bytes; named as in `crates/cpython/layouts`. */
+struct python_layout {
+	unsigned short runtime_interpreters_head;
+	unsigned short runtime_auto_tss_key;
+	unsigned short interpreter_next;
+	unsigned short interpreter_threads_head;
+	unsigned short thread_next;
+	unsigned short thread_id;
+	/* The thread state's frame pointer, or its cframe pointer with LAYOUT_CFRAME. */
+	unsigned short thread_frame;
+	unsigned short cframe_current_frame;
+	unsigned short cframe_previous;
+	unsigned short frame_code;
+	unsigned short frame_previous;
+	unsigned short frame_instruction;
+	unsigned short frame_owner;
+	unsigned short frame_is_entry;
+	unsigned short entry_owner;
+	unsigned short code_size;
+	unsigned short code_first_line;
+	unsigned short code_filename;
+	unsigned short code_qualname;
+	unsigned short code_name;
+	unsigned short code_line_table;
+	unsigned short code_instructions;
+	unsigned short text_length;
+	unsigned short text_state;
+	unsigned short text_ascii_data;
+	unsigned short text_compact_data;
+	unsigned short bytes_size;
+	unsigned short bytes_data;
+	unsigned int flags;
+	/* fs-relative offset of _Py_tss_tstate, 0 where it is not known. */
+	int thread_state_tls;
+};
+
+enum layout_flag {
+	/* The frame chain starts at a cframe on the C stack (3.11, 3.12). */
+	LAYOUT_CFRAME = 1,
+	/* A frame with is_entry set ends its group and the cframe is the group's address (3.11);
+	 * otherwise a frame whose owner is entry_owner does, and is the address itself. */
+	LAYOUT_IS_ENTRY = 2,
+	/* pthread keys are where glibc has them. */
+	LAYOUT_GLIBC_KEYS = 4,
+};
+
+enum process_flag {
+	PROCESS_TARGET = 1,
+	/* Mappings have been read; without it samples carry REASON_PROCESS_NOT_READ. */
+	PROCESS_READ = 2,
+	PROCESS_PYTHON = 4,
+};
+
+/* What the kernel knows of one process; value of the map `processes`, by tgid. */
+struct process {
+	/* One number per address space: code ids are looked up under it, so a reused pid or a fork cannot meet another's. */
+	unsigned int epoch;
+	unsigned int flags;
+	unsigned int first_mapping;
+	unsigned int mapping_count;
+	/* AVMA of _PyRuntime and of PyCode_Type. */
+	unsigned long long runtime;
+	unsigned long long code_type;
+	struct python_layout layout;
+};
+
+struct record_header {
+	unsigned int kind;
+	/* Bytes, this header included. */
+	unsigned int size;
+};
+
+/* One sample whose stack user space knows: it is the last RECORD_STACK with the same cpu and slot. */
+struct sample_record {
+	struct record_header header;
+	/* CLOCK_MONOTONIC. */
+	unsigned long long time_ns;
+	unsigned int tgid;
+	unsigned int tid;
+	unsigned int cpu;
+	unsigned int slot;
+	unsigned int epoch;
+	unsigned int reserved;
+	unsigned char thread_name[THREAD_NAME_BYTES];
+};
+
+/* A sample with its stack: three sections of words, each leaf first. */
+struct stack_record {
+	struct sample_record sample;
+	unsigned short kernel_count;
+	unsigned short native_count;
+	unsigned short python_count;
+	unsigned short reserved;
+	unsigned long long words[MAX_STACK_WORDS];
+};
+
+/* A string as CPython stores it: `length` characters of `kind` bytes, of which `captured` bytes follow. */
+struct text_header {
+	unsigned long long address;
+	unsigned int length;
+	unsigned short captured;
+	unsigned char kind;
+	unsigned char ascii;
+};
+
+enum code_flag {
+	/* Not a function of the program: CPython's own trampoline (_Py_InitCleanup). */
+	CODE_SHIM = 1,
+};
+
+struct code_record {
+	struct record_header header;
+	unsigned int id;
+	unsigned int epoch;
+	unsigned int tgid;
+	int first_line;
+	unsigned long long address;
+	unsigned int flags;
+	/* Bytes of the line table in the process and in this record. */
+	unsigned int line_table_size;
+	unsigned int line_table_captured;
+	unsigned int reserved;
+	unsigned long long line_table_address;
+	struct text_header qualname;
+	struct text_header filename;
+	unsigned char qualname_bytes[MAX_TEXT_BYTES];
+	unsigned char filename_bytes[MAX_TEXT_BYTES];
+	/* Sent only as far as it was captured. */
+	unsigned char line_table[MAX_LINE_TABLE_BYTES];
+};
+
+/* FORK, EXEC, EXIT, UNMAPPED. */
+struct process_record {
+	struct record_header header;
+	unsigned long long time_ns;
+	unsigned int tgid;
+	unsigned int parent_tgid;
+	/* FORK: the child's; else the process's. */
+	unsigned int epoch;
+	unsigned int reserved;
+	/* UNMAPPED: the address. */
+	unsigned long long address;
+};
+
+/* The registers and the top of the stack of a sample, for the test that walks it again in user space. */
+struct capture_record {
+	struct record_header header;
+	unsigned int tgid;
+	unsigned int captured;
+	unsigned long long ip;
+	unsigned long long sp;
+	unsigned long long bp;
+	unsigned long long registers[16];
+	unsigned char stack[CAPTURE_BYTES];
+};
+
+/* Key and value of `codes`. Two code objects are the same when all of these are equal. */
+struct code_key {
+	unsigned long long address;
+	unsigned int epoch;
+	unsigned int reserved;
+};
+
+struct code_identity {
+	unsigned long long qualname;
+	unsigned long long filename;
+	unsigned long long line_table;
+	int first_line;
+	unsigned int id;
+};
+
+enum lost {
+	/* The ring was full: samples that are gone. */
+	LOST_SAMPLES = 0,
+	/* Definitions and process events that are gone; the samples are not. */
+	LOST_CODES = 1,
+	LOST_PROCESS_EVENTS = 2,
+	LOST_KINDS = 3,
+};
+
+/* Set before the programs are loaded. */
+struct configuration {
+	unsigned int native;
+	unsigned int kernel;
+	/* Samples of processes that are not in `processes` announce them (no use without EXEC). */
+	unsigned int follow_children;
+	unsigned int capture;
+	unsigned int cpu_count;
+	/* Report every exec of the machine, not only the targets'. */
+	unsigned int report_every_exec;
+};
+
+#endif

@@ -1,0 +1,348 @@
+use crate::PythonLayout;
+
+/// Sizes that both sides agree on (`enum limit`).
+pub mod limit {
+    macro_rules! limits {
+        ($($name:ident = $value:literal;)*) => {
+            $(#[doc = concat!("`", stringify!($name), "`, explained in the C header.")] pub const $name: usize = $value;)*
+            /// Every limit by its enumerator's name in C.
+            pub const ALL: &[(&str, usize)] = &[$((stringify!($name), $name),)*];
+        };
+    }
+    limits! {
+        MAX_KERNEL_FRAMES = 127;
+        MAX_NATIVE_FRAMES = 512;
+        MAX_PYTHON_WORDS = 1280;
+        MAX_STACK_WORDS = 2048;
+        MAX_TEXT_BYTES = 1024;
+        MAX_LINE_TABLE_BYTES = 8192;
+        ROWS_PER_SHARD = 65536;
+        MAX_ROW_SHARDS = 1024;
+        MAX_MAPPINGS = 262_144;
+        MAX_PROCESSES = 16384;
+        MAX_THREAD_STATES = 16384;
+        MAX_CODE_OBJECTS = 131_072;
+        STACK_CACHE_SLOTS = 4096;
+        STACK_CACHE_WORDS = 65536;
+        THREAD_NAME_BYTES = 16;
+        FRAME_BLOCK_BYTES = 128;
+        CODE_BLOCK_BYTES = 256;
+        CAPTURE_BYTES = 16384;
+        NO_OWNER = 65535;
+    }
+    pub(crate) const NO_OWNER_U16: u16 = NO_OWNER as u16;
+}
+
+/// Which record follows a header (`enum record_kind`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+#[expect(missing_docs, reason = "each is told at the struct of the same name")]
+pub enum RecordKind {
+    Sample = 1,
+    Stack = 2,
+    Code = 3,
+    Fork = 4,
+    Exec = 5,
+    Exit = 6,
+    Unmapped = 7,
+    Capture = 8,
+}
+
+impl RecordKind {
+    /// Every kind, with its enumerator's name in C.
+    pub const ALL: &[(Self, &'static str)] = &[
+        (Self::Sample, "RECORD_SAMPLE"),
+        (Self::Stack, "RECORD_STACK"),
+        (Self::Code, "RECORD_CODE"),
+        (Self::Fork, "RECORD_FORK"),
+        (Self::Exec, "RECORD_EXEC"),
+        (Self::Exit, "RECORD_EXIT"),
+        (Self::Unmapped, "RECORD_UNMAPPED"),
+        (Self::Capture, "RECORD_CAPTURE"),
+    ];
+
+    /// The kind of a number that came from the kernel.
+    #[must_use]
+    pub fn from_number(number: u32) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .map(|(kind, _)| *kind)
+            .find(|kind| *kind as u32 == number)
+    }
+}
+
+/// What was lost because the ring was full (`enum lost`): the index into the counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Lost {
+    /// Samples that are gone.
+    Samples = 0,
+    /// Definitions of code objects; they are sent again at the next sight.
+    Codes = 1,
+    /// Forks, execs and exits.
+    ProcessEvents = 2,
+}
+
+impl Lost {
+    /// How many counters there are.
+    pub const KINDS: usize = 3;
+}
+
+/// `struct unwind_row`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnwindRow {
+    /// SVMA of the first byte that the rule holds for.
+    pub pc: u32,
+    /// The rule, packed as `viperf_unwind::Rule` says.
+    pub rule: u32,
+}
+
+/// `struct mapping`: one executable mapping.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mapping {
+    /// First AVMA.
+    pub start: u64,
+    /// First AVMA behind it.
+    pub end: u64,
+    /// AVMA minus SVMA.
+    pub load_bias: u64,
+    /// Index of the executable's first row, over all shards.
+    pub first_row: u32,
+    /// Rows; 0 when there is no table.
+    pub row_count: u32,
+    /// The number user space gave the executable.
+    pub executable: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// Samples of this process are wanted.
+pub const PROCESS_TARGET: u32 = 1;
+/// Its mappings are in place.
+pub const PROCESS_READ: u32 = 2;
+/// It runs a CPython with a layout.
+pub const PROCESS_PYTHON: u32 = 4;
+
+/// `struct process`: what the kernel knows of one process.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    /// One number per address space.
+    pub epoch: u32,
+    /// `PROCESS_*`.
+    pub flags: u32,
+    /// Index of its first mapping.
+    pub first_mapping: u32,
+    /// How many mappings follow.
+    pub mapping_count: u32,
+    /// AVMA of `_PyRuntime`.
+    pub runtime: u64,
+    /// AVMA of `PyCode_Type`.
+    pub code_type: u64,
+    /// Offsets of its CPython.
+    pub layout: PythonLayout,
+}
+
+/// `struct record_header`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RecordHeader {
+    /// A `RecordKind`.
+    pub kind: u32,
+    /// Bytes, this header included.
+    pub size: u32,
+}
+
+/// `struct sample_record`: a sample whose stack is known by (cpu, slot).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SampleRecord {
+    /// The header.
+    pub header: RecordHeader,
+    /// `CLOCK_MONOTONIC`, nanoseconds.
+    pub time_ns: u64,
+    /// Pid.
+    pub tgid: u32,
+    /// Tid.
+    pub tid: u32,
+    /// CPU it was taken on.
+    pub cpu: u32,
+    /// Slot of that CPU's stack cache.
+    pub slot: u32,
+    /// The process's epoch.
+    pub epoch: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// The kernel's name of the thread, NUL-terminated.
+    pub thread_name: [u8; limit::THREAD_NAME_BYTES],
+}
+
+/// `struct stack_record` as far as its size is fixed; the words follow.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StackRecord {
+    /// The sample that brought it.
+    pub sample: SampleRecord,
+    /// Addresses in the kernel section.
+    pub kernel_count: u16,
+    /// Words in the native section.
+    pub native_count: u16,
+    /// Words in the Python section.
+    pub python_count: u16,
+    /// Zero.
+    pub reserved: u16,
+}
+
+/// `struct text_header`: a string as CPython stores it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TextHeader {
+    /// AVMA of the string object.
+    pub address: u64,
+    /// Characters.
+    pub length: u32,
+    /// Bytes that were captured.
+    pub captured: u16,
+    /// Bytes per character: 1, 2 or 4; 0 when it could not be read.
+    pub kind: u8,
+    /// 1 when all characters are ASCII.
+    pub ascii: u8,
+}
+
+/// Not a function of the program: CPython's own trampoline (`_Py_InitCleanup`).
+pub const CODE_SHIM: u32 = 1;
+
+/// `struct code_record` as far as its size is fixed; the captured line table follows.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct CodeRecord {
+    /// The header.
+    pub header: RecordHeader,
+    /// The number the kernel gave it; never zero.
+    pub id: u32,
+    /// The process's epoch.
+    pub epoch: u32,
+    /// Pid.
+    pub tgid: u32,
+    /// `co_firstlineno`.
+    pub first_line: i32,
+    /// AVMA of the code object.
+    pub address: u64,
+    /// `CODE_SHIM`.
+    pub flags: u32,
+    /// Bytes of the line table in the process.
+    pub line_table_size: u32,
+    /// Bytes of it that follow this record.
+    pub line_table_captured: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// AVMA of the bytes object that holds it.
+    pub line_table_address: u64,
+    /// `co_qualname`.
+    pub qualname: TextHeader,
+    /// `co_filename`.
+    pub filename: TextHeader,
+    /// Characters of the qualname.
+    pub qualname_bytes: [u8; limit::MAX_TEXT_BYTES],
+    /// Characters of the file name.
+    pub filename_bytes: [u8; limit::MAX_TEXT_BYTES],
+}
+
+impl std::fmt::Debug for CodeRecord {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("CodeRecord")
+            .field("id", &self.id)
+            .field("address", &self.address)
+            .field("first_line", &self.first_line)
+            .finish_non_exhaustive()
+    }
+}
+
+/// `struct process_record`: fork, exec, exit, or an address in no known mapping.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ProcessRecord {
+    /// The header.
+    pub header: RecordHeader,
+    /// `CLOCK_MONOTONIC`, nanoseconds.
+    pub time_ns: u64,
+    /// Pid; the child's for a fork.
+    pub tgid: u32,
+    /// The parent's pid for a fork.
+    pub parent_tgid: u32,
+    /// The epoch after the event.
+    pub epoch: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// The address for `Unmapped`.
+    pub address: u64,
+}
+
+/// `struct capture_record` as far as its size is fixed; the captured stack follows.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CaptureRecord {
+    /// The header.
+    pub header: RecordHeader,
+    /// Pid.
+    pub tgid: u32,
+    /// Bytes of stack that follow, from `sp` upwards.
+    pub captured: u32,
+    /// Instruction pointer.
+    pub ip: u64,
+    /// Stack pointer.
+    pub sp: u64,
+    /// Frame pointer.
+    pub bp: u64,
+    /// By DWARF number.
+    pub registers: [u64; 16],
+}
+
+/// `struct code_key`: key of the map `codes`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CodeKey {
+    /// AVMA of the code object.
+    pub address: u64,
+    /// The process's epoch.
+    pub epoch: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// `struct code_identity`: what must be equal for the address to mean the same code object.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CodeIdentity {
+    /// AVMA of `co_qualname`.
+    pub qualname: u64,
+    /// AVMA of `co_filename`.
+    pub filename: u64,
+    /// AVMA of `co_linetable`.
+    pub line_table: u64,
+    /// `co_firstlineno`.
+    pub first_line: i32,
+    /// The number the kernel gave it.
+    pub id: u32,
+}
+
+/// `struct configuration`: set before the programs are loaded.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Configuration {
+    /// 1: walk the native stack.
+    pub native: u32,
+    /// 1: take the kernel stack.
+    pub kernel: u32,
+    /// 1: children of targets are targets.
+    pub follow_children: u32,
+    /// 1: send a capture with every sample (tests).
+    pub capture: u32,
+    /// Possible CPUs.
+    pub cpu_count: u32,
+    /// 1: report every exec of the machine.
+    pub report_every_exec: u32,
+}

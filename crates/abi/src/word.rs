@@ -1,0 +1,119 @@
+use crate::Reason;
+
+/// What a word of a stack means: its upper four bits (`enum word_kind`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+#[expect(
+    missing_docs,
+    reason = "each is told at the variant of `Word` of the same name"
+)]
+pub enum WordKind {
+    Native = 1,
+    Address = 2,
+    Python = 3,
+    Entry = 4,
+    Reason = 5,
+}
+
+impl WordKind {
+    /// Every kind, with its enumerator's name in C.
+    pub const ALL: &[(Self, &'static str)] = &[
+        (Self::Native, "WORD_NATIVE"),
+        (Self::Address, "WORD_ADDRESS"),
+        (Self::Python, "WORD_PYTHON"),
+        (Self::Entry, "WORD_ENTRY"),
+        (Self::Reason, "WORD_REASON"),
+    ];
+}
+
+/// One word of a stack's native or Python section.
+///
+/// ```
+/// # use viperf_abi::Word;
+/// assert_eq!(Word::decode(0x1_0000a_0000001234), Word::Native { executable: 10, svma: 0x1234 });
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// A native frame: the address in the executable's own terms.
+    Native {
+        /// The number that user space gave the executable; 20 bits.
+        executable: u32,
+        /// 40 bits.
+        svma: u64,
+    },
+    /// A native frame in a mapping that is not known or has no file; an AVMA of 60 bits.
+    Address(u64),
+    /// A Python frame.
+    Python {
+        /// The number that the kernel gave the code object.
+        code: u32,
+        /// Instruction offset in units of two bytes; -1 before the first instruction.
+        unit: i32,
+    },
+    /// The end of the run of Python frames before it: the index of the native frame that owns them.
+    Entry {
+        /// Leaf is 0; `None` when no native frame was found for it.
+        owner: Option<u16>,
+    },
+    /// The walk of this section ended here too early.
+    Reason(Result<Reason, u16>),
+    /// A word of a kind that this version does not know.
+    Unknown(u64),
+}
+
+impl Word {
+    /// Takes a word of the native or the Python section apart.
+    #[must_use]
+    pub fn decode(word: u64) -> Self {
+        let payload = word & 0x0fff_ffff_ffff_ffff;
+        match word >> 60 {
+            1 => Self::Native {
+                executable: (payload >> 40) as u32,
+                svma: payload & 0xff_ffff_ffff,
+            },
+            2 => Self::Address(payload),
+            3 => Self::Python {
+                code: (payload >> 28) as u32,
+                unit: (payload & 0x0fff_ffff) as i32 - 1,
+            },
+            4 => match payload as u16 {
+                crate::limit::NO_OWNER_U16 => Self::Entry { owner: None },
+                owner => Self::Entry { owner: Some(owner) },
+            },
+            5 => Self::Reason(Reason::from_code(payload as u16).ok_or(payload as u16)),
+            _ => Self::Unknown(word),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_come_back_whole_at_their_limits() {
+        let all = u64::MAX >> 4;
+        assert_eq!(
+            Word::decode(1 << 60 | all),
+            Word::Native {
+                executable: 0xf_ffff,
+                svma: 0xff_ffff_ffff
+            }
+        );
+        assert_eq!(
+            Word::decode(3 << 60 | all),
+            Word::Python {
+                code: u32::MAX,
+                unit: 0x0fff_fffe
+            }
+        );
+        assert_eq!(Word::decode(3 << 60), Word::Python { code: 0, unit: -1 });
+        assert_eq!(Word::decode(4 << 60 | 65535), Word::Entry { owner: None });
+        assert_eq!(
+            Word::decode(5 << 60 | 1003),
+            Word::Reason(Ok(Reason::NativeNoRow))
+        );
+        assert_eq!(Word::decode(5 << 60 | 9), Word::Reason(Err(9)));
+        assert_eq!(Word::decode(0), Word::Unknown(0));
+    }
+}

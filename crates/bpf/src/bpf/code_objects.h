@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 OR MIT
+ *
+ * Code objects are defined at first sight, here, because the process may be gone a millisecond later. An address is
+ * looked up together with what it points to: CPython reuses the memory of a freed code object at once.
+ */
+#ifndef VIPERF_CODE_OBJECTS_H
+#define VIPERF_CODE_OBJECTS_H
+
+#include "maps.h"
+
+enum code_failure {
+	/* Results of find_code; ids are positive. */
+	CODE_UNREADABLE = -1,
+	CODE_NOT_CODE = -2,
+	CODE_LOST = -3,
+};
+
+static __always_inline u64 block_u64(const u8 *block, u32 offset, u32 size)
+{
+	/* Masked for the verifier; layouts are checked in user space. */
+	return *(const u64 *)(block + (offset & (size - 8)));
+}
+
+/* Copies a string; the header tells how much of it. A failure leaves kind 0 and the address, for user space to try. */
+static __always_inline void capture_text(struct text_header *header, u8 *bytes, u64 address, const struct python_layout *layout)
+{
+	u64 length = 0;
+	u32 state = 0, size;
+	u8 kind, ascii;
+
+	header->address = address;
+	header->kind = 0;
+	header->captured = 0;
+	if (read_user(&length, sizeof(length), address + layout->text_length) ||
+	    read_user(&state, sizeof(state), address + layout->text_state))
+		return;
+	kind = (state >> 2) & 7;
+	ascii = (state >> 6) & 1;
+	/* Bit 5: the characters follow the header. It always holds for names made by the compiler. */
+	if (!(state & (1 << 5)) || (kind != 1 && kind != 2 && kind != 4) || length > (1u << 30))
+		return;
+	size = length > MAX_TEXT_BYTES / kind ? MAX_TEXT_BYTES : length * kind;
+	if (size > MAX_TEXT_BYTES)
+		size = MAX_TEXT_BYTES;
+	if (read_user(bytes, size, address + (ascii ? layout->text_ascii_data : layout->text_compact_data)))
+		return;
+	header->length = length;
+	header->kind = kind;
+	header->ascii = ascii;
+	header->captured = size;
+}
+
+static __always_inline void capture_line_table(struct code_record *record, u64 address, const struct python_layout *layout)
+{
+	u64 size = 0;
+	u32 captured;
+
+	record->line_table_address = address;
+	record->line_table_size = 0;
+	record->line_table_captured = 0;
+	if (read_user(&size, sizeof(size), address + layout->bytes_size) || size > (1u << 30))
+		return;
+	record->line_table_size = size;
+	captured = size > MAX_LINE_TABLE_BYTES ? MAX_LINE_TABLE_BYTES : size;
+	if (!read_user(record->line_table, captured, address + layout->bytes_data))
+		record->line_table_captured = captured;
+}
+
+/* Sends the definition of the code object in `code_block`; its id, or CODE_LOST when the ring is full. */
+__noinline s64 define_code(u64 address, u32 id)
+{
+	struct scratch *s = find_scratch();
+	u32 zero = 0, size;
+	struct code_record *record = bpf_map_lookup_elem(&code_records, &zero);
+	const struct python_layout *layout;
+	u64 filename, name;
+
+	if (!s || !record)
+		return CODE_LOST;
+	layout = &s->process.layout;
+	filename = block_u64(s->code_block, layout->code_filename, CODE_BLOCK_BYTES);
+	name = block_u64(s->code_block, layout->code_name, CODE_BLOCK_BYTES);
+	record->header.kind = RECORD_CODE;
+	record->id = id;
+	record->epoch = s->process.epoch;
+	record->tgid = s->stack.sample.tgid;
+	record->address = address;
+	record->reserved = 0;
+	record->first_line = block_u64(s->code_block, layout->code_first_line, CODE_BLOCK_BYTES);
+	/* From 3.12 a class call is run by static code whose name stands for its file, too. */
+	record->flags = record->first_line == 0 && filename == name ? CODE_SHIM : 0;
+	capture_text(&record->qualname, record->qualname_bytes,
+		     block_u64(s->code_block, layout->code_qualname, CODE_BLOCK_BYTES), layout);
+	capture_text(&record->filename, record->filename_bytes, filename, layout);
+	capture_line_table(record, block_u64(s->code_block, layout->code_line_table, CODE_BLOCK_BYTES), layout);
+	size = record->line_table_captured;
+	if (size > MAX_LINE_TABLE_BYTES)
+		size = MAX_LINE_TABLE_BYTES;
+	size += __builtin_offsetof(struct code_record, line_table);
+	record->header.size = size;
+	if (bpf_ringbuf_output(&records, record, size, ring_flags())) {
+		__sync_fetch_and_add(&lost[LOST_CODES], 1);
+		return CODE_LOST;
+	}
+	return id;
+}
+
+/* The id of the code object at `address`, which is sent to user space if it is new; or a code_failure. */
+__noinline s64 find_code(u64 address)
+{
+	struct scratch *s = find_scratch();
+	struct code_identity *known;
+	struct code_identity identity = {};
+	struct code_key key = {};
+	const struct python_layout *layout;
+	u32 size;
+	s64 id;
+
+	if (!s)
+		return CODE_UNREADABLE;
+	layout = &s->process.layout;
+	size = layout->code_size;
+	if (size > CODE_BLOCK_BYTES)
+		size = CODE_BLOCK_BYTES;
+	if (!address || (address & 7) || read_user(s->code_block, size, address))
+		return CODE_UNREADABLE;
+	/* ob_type follows the reference count. */
+	if (block_u64(s->code_block, 8, CODE_BLOCK_BYTES) != s->process.code_type)
+		return CODE_NOT_CODE;
+	identity.qualname = block_u64(s->code_block, layout->code_qualname, CODE_BLOCK_BYTES);
+	identity.filename = block_u64(s->code_block, layout->code_filename, CODE_BLOCK_BYTES);
+	identity.line_table = block_u64(s->code_block, layout->code_line_table, CODE_BLOCK_BYTES);
+	identity.first_line = block_u64(s->code_block, layout->code_first_line, CODE_BLOCK_BYTES);
+	key.address = address;
+	key.epoch = s->process.epoch;
+	known = bpf_map_lookup_elem(&codes, &key);
+	if (known && known->qualname == identity.qualname && known->filename == identity.filename &&
+	    known->line_table == identity.line_table && known->first_line == identity.first_line)
+		return known->id;
+	id = define_code(address, __sync_fetch_and_add(&next_code_id, 1));
+	if (id < 0)
+		return id;
+	identity.id = id;
+	bpf_map_update_elem(&codes, &key, &identity, BPF_ANY);
+	return id;
+}
+
+#endif

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 OR MIT
+ *
+ * The few kernel types that the programs name. libbpf moves every access to where the running kernel has the field
+ * (CO-RE), so only names and nesting matter here, not offsets; a generated header of 100,000 lines is not needed.
+ */
+#ifndef VIPERF_KERNEL_H
+#define VIPERF_KERNEL_H
+
+typedef unsigned char __u8;
+typedef unsigned short __u16;
+typedef unsigned int __u32;
+typedef unsigned long long __u64;
+typedef signed char __s8;
+typedef short __s16;
+typedef int __s32;
+typedef long long __s64;
+typedef __u16 __be16;
+typedef __u32 __be32;
+typedef __u32 __wsum;
+typedef __u8 u8;
+typedef __u16 u16;
+typedef __u32 u32;
+typedef __u64 u64;
+typedef __s32 s32;
+typedef __s64 s64;
+
+enum bpf_map_type {
+	BPF_MAP_TYPE_HASH = 1,
+	BPF_MAP_TYPE_ARRAY = 2,
+	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_LRU_HASH = 9,
+	BPF_MAP_TYPE_ARRAY_OF_MAPS = 12,
+	BPF_MAP_TYPE_RINGBUF = 27,
+};
+
+enum {
+	BPF_ANY = 0,
+	BPF_F_MMAPABLE = 1 << 10,
+	BPF_RB_NO_WAKEUP = 1,
+	BPF_RB_FORCE_WAKEUP = 2,
+	BPF_RB_AVAIL_DATA = 0,
+};
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+typedef struct {
+	int counter;
+} atomic_t;
+
+struct thread_struct {
+	unsigned long fsbase;
+};
+
+struct signal_struct {
+	atomic_t live;
+};
+
+struct task_struct {
+	int pid;
+	int tgid;
+	struct signal_struct *signal;
+	struct thread_struct thread;
+};
+
+struct linux_binprm;
+
+#pragma clang attribute pop
+
+/* The registers as the kernel's entry code stores them, in the order of the stable ABI
+ * (arch/x86/include/uapi/asm/ptrace.h). Read as a plain copy: a newer kernel's BTF narrows `cs` to 16 bits, and CO-RE
+ * would then narrow the access. */
+struct saved_registers {
+	u64 by_position[21];
+};
+enum saved_register {
+	SAVED_BP = 4,
+	SAVED_IP = 16,
+	SAVED_SP = 19,
+};
+
+struct pt_regs;
+struct bpf_perf_event_data;
+
+#endif

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 OR MIT
+ *
+ * Every map, the configuration and the counters, with who writes and who reads them.
+ */
+#ifndef VIPERF_MAPS_H
+#define VIPERF_MAPS_H
+
+#include "kernel.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_tracing.h>
+#include "viperf_abi.h"
+
+/* Written by user space before loading; a section of its own, so that its place is known. */
+const volatile struct configuration configuration SEC(".rodata.configuration") = {};
+
+/* Counters that user space reads, in a section of their own likewise. */
+u64 lost[LOST_KINDS] SEC(".bss.lost") = {};
+/* Code ids and the epochs of forked or exec'ed processes; user space's own epochs lie below 2^31. */
+u32 next_code_id = 1;
+u32 next_epoch = 1u << 31;
+
+/* The kernel to user space: every record. User space sets the size. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 16 * 1024 * 1024);
+} records SEC(".maps");
+
+/* User space writes; fork, exec and exit change it here. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_PROCESSES);
+	__type(key, u32);
+	__type(value, struct process);
+} processes SEC(".maps");
+
+/* User space writes through mmap; `process.first_mapping` points into it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, MAX_MAPPINGS);
+	__type(key, u32);
+	__type(value, struct mapping);
+} mappings SEC(".maps");
+
+/* One shard of unwind rows. Key and value sizes instead of types: from 5.15 to 6.1 an inner map made by user space,
+ * which has no BTF, is refused where the prototype has it. */
+struct row_shard {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, ROWS_PER_SHARD);
+	__uint(key_size, sizeof(u32));
+	__uint(value_size, sizeof(struct unwind_row));
+};
+
+/* User space adds shards while the programs run. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, MAX_ROW_SHARDS);
+	__uint(key_size, sizeof(u32));
+	__array(values, struct row_shard);
+} unwind_rows SEC(".maps");
+
+/* Thread states that only the walk of the interpreter's lists could find, by tid. */
+struct known_thread_state {
+	u64 thread_state;
+	u32 epoch;
+	u32 reserved;
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, MAX_THREAD_STATES);
+	__type(key, u32);
+	__type(value, struct known_thread_state);
+} thread_states SEC(".maps");
+
+/* Code objects that user space has the definition of. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, MAX_CODE_OBJECTS);
+	__type(key, struct code_key);
+	__type(value, struct code_identity);
+} codes SEC(".maps");
+
+/* Stacks that user space knows, with their words, so that equality decides. One for each CPU, written only there:
+ * no locks, and what is evicted is merely sent again. An ordinary array, for the value of a per-CPU one is limited
+ * to 32 KiB. */
+struct known_stack {
+	u64 hash;
+	/* Counts of words ever written to the ring before this stack's. */
+	u64 position;
+	u32 count;
+	u32 sections;
+};
+struct stack_cache {
+	u64 head;
+	struct known_stack slots[STACK_CACHE_SLOTS];
+	u64 words[STACK_CACHE_WORDS];
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct stack_cache);
+} stack_caches SEC(".maps");
+
+/* Everything about the sample in hand. One sample at a time: the event's interrupt does not nest on its CPU. */
+struct native_walk {
+	u64 ip;
+	u64 sp;
+	u64 bp;
+	/* The innermost frame: all registers can be used, and its address is not a return address. */
+	u32 innermost;
+	u32 exact_ip;
+	u32 bp_known;
+	/* Frames and words so far; they differ by the reason word. */
+	u32 frames;
+	u32 words;
+	u32 reserved;
+};
+struct python_walk {
+	u64 frame;
+	u64 cframe;
+	/* The C-stack address whose owner among the native frames is being looked for; 0: none. */
+	u64 entry;
+	/* The native frame that the search has reached; both lists ascend. */
+	u32 cursor;
+	u32 words;
+	u32 restarted;
+	u32 reserved;
+};
+struct scratch {
+	struct stack_record stack;
+	struct process process;
+	struct saved_registers registers;
+	struct native_walk native;
+	struct python_walk python;
+	u64 fsbase;
+	u64 thread_state;
+	u64 cfas[MAX_NATIVE_FRAMES];
+	u8 frame_block[FRAME_BLOCK_BYTES];
+	u8 code_block[CODE_BLOCK_BYTES];
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct scratch);
+} scratches SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct code_record);
+} code_records SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct capture_record);
+} captures SEC(".maps");
+
+static __always_inline struct scratch *find_scratch(void)
+{
+	u32 zero = 0;
+
+	return bpf_map_lookup_elem(&scratches, &zero);
+}
+
+static __always_inline int read_user(void *to, u32 size, u64 address)
+{
+	return bpf_probe_read_user(to, size, (const void *)address);
+}
+
+static __always_inline u64 reason_word(u64 reason)
+{
+	return (u64)WORD_REASON << 60 | reason;
+}
+
+/* Wakes user space early when the ring is a quarter full; otherwise it polls, which costs the sampled CPU nothing. */
+static __always_inline u64 ring_flags(void)
+{
+	return bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA) > 4 * 1024 * 1024 ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+}
+
+#endif

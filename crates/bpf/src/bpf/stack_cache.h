@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 OR MIT
+ *
+ * A stack goes to user space whole once, and from then on as the number of its slot.
+ * The hash only finds the slot; all words are compared before a stack counts as known.
+ */
+#ifndef VIPERF_STACK_CACHE_H
+#define VIPERF_STACK_CACHE_H
+
+#include "maps.h"
+
+static __always_inline u32 word_count(struct scratch *s)
+{
+	return (s->stack.kernel_count + s->stack.native_count + s->stack.python_count) & (MAX_STACK_WORDS - 1);
+}
+
+__noinline u64 hash_stack(void)
+{
+	struct scratch *s = find_scratch();
+	u64 hash = 0x9e3779b97f4a7c15ull;
+	u32 count;
+
+	if (!s)
+		return 0;
+	count = word_count(s);
+	for (u32 i = 0; i < MAX_STACK_WORDS - 1 && i < count; i++) {
+		hash = (hash ^ s->stack.words[i & (MAX_STACK_WORDS - 1)]) * 0xff51afd7ed558ccdull;
+		hash ^= hash >> 32;
+	}
+	return hash;
+}
+
+static __always_inline struct stack_cache *find_stack_cache(void)
+{
+	u32 cpu = bpf_get_smp_processor_id();
+
+	return bpf_map_lookup_elem(&stack_caches, &cpu);
+}
+
+/* Section counts as one word. */
+static __always_inline u32 sections(struct scratch *s)
+{
+	return (u32)s->stack.kernel_count << 24 | (u32)(s->stack.native_count & 0xfff) << 12 | (s->stack.python_count & 0xfff);
+}
+
+/* 1 when the slot holds exactly the stack in hand. */
+__noinline int is_known_stack(u64 hash, u32 slot)
+{
+	struct scratch *s = find_scratch();
+	struct stack_cache *cache = find_stack_cache();
+	struct known_stack *known;
+	u64 position;
+	u32 count;
+
+	if (!s || !cache)
+		return 0;
+	known = &cache->slots[slot & (STACK_CACHE_SLOTS - 1)];
+	count = word_count(s);
+	position = known->position;
+	if (known->hash != hash || known->count != count || known->sections != sections(s) ||
+	    cache->head - position > STACK_CACHE_WORDS)
+		return 0;
+	for (u32 i = 0; i < MAX_STACK_WORDS - 1 && i < count; i++)
+		if (cache->words[(position + i) & (STACK_CACHE_WORDS - 1)] != s->stack.words[i & (MAX_STACK_WORDS - 1)])
+			return 0;
+	return 1;
+}
+
+/* Puts the stack in hand into the slot; called only after user space was sent it. */
+__noinline int remember_stack(u64 hash, u32 slot)
+{
+	struct scratch *s = find_scratch();
+	struct stack_cache *cache = find_stack_cache();
+	struct known_stack *known;
+	u64 position;
+	u32 count;
+
+	if (!s || !cache)
+		return 0;
+	known = &cache->slots[slot & (STACK_CACHE_SLOTS - 1)];
+	count = word_count(s);
+	position = cache->head;
+	for (u32 i = 0; i < MAX_STACK_WORDS - 1 && i < count; i++)
+		cache->words[(position + i) & (STACK_CACHE_WORDS - 1)] = s->stack.words[i & (MAX_STACK_WORDS - 1)];
+	cache->head = position + count;
+	known->hash = hash;
+	known->position = position;
+	known->count = count;
+	known->sections = sections(s);
+	return 1;
+}
+
+/* Makes sure that the slot is not taken for the stack that user space has never got. */
+static __always_inline void forget_stack(u32 slot)
+{
+	struct stack_cache *cache = find_stack_cache();
+
+	if (cache)
+		cache->slots[slot & (STACK_CACHE_SLOTS - 1)].count = 0;
+}
+
+/* Sends the sample in hand: whole, or as the number of a stack that user space has. */
+static __always_inline void send_sample(struct scratch *s)
+{
+	u64 hash = hash_stack();
+	u32 slot = hash & (STACK_CACHE_SLOTS - 1);
+	u32 size;
+
+	s->stack.sample.slot = slot;
+	if (word_count(s) && is_known_stack(hash, slot)) {
+		s->stack.sample.header.kind = RECORD_SAMPLE;
+		s->stack.sample.header.size = sizeof(struct sample_record);
+		if (bpf_ringbuf_output(&records, &s->stack.sample, sizeof(struct sample_record), ring_flags()))
+			__sync_fetch_and_add(&lost[LOST_SAMPLES], 1);
+		return;
+	}
+	size = __builtin_offsetof(struct stack_record, words) + word_count(s) * sizeof(u64);
+	s->stack.sample.header.kind = RECORD_STACK;
+	s->stack.sample.header.size = size;
+	if (bpf_ringbuf_output(&records, &s->stack, size, ring_flags())) {
+		__sync_fetch_and_add(&lost[LOST_SAMPLES], 1);
+		forget_stack(slot);
+		return;
+	}
+	remember_stack(hash, slot);
+}
+
+#endif

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 OR MIT
+//
+// viperf's programs: one that takes a sample, three that follow the life of processes.
+#include "maps.h"
+#include "native_walk.h"
+#include "python_walk.h"
+#include "stack_cache.h"
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";
+
+/* The user registers of the interrupted thread, whether it ran in user space or in the kernel. */
+static __always_inline int read_registers(struct scratch *s, struct task_struct *task)
+{
+	struct pt_regs *registers = (void *)bpf_task_pt_regs(task);
+
+	return bpf_probe_read_kernel(&s->registers, sizeof(s->registers), registers);
+}
+
+static __always_inline void walk_native(struct scratch *s)
+{
+	s->native.ip = s->registers.by_position[SAVED_IP];
+	s->native.sp = s->registers.by_position[SAVED_SP];
+	s->native.bp = s->registers.by_position[SAVED_BP];
+	s->native.innermost = 1;
+	s->native.exact_ip = 1;
+	s->native.bp_known = 1;
+	if (!(s->process.flags & PROCESS_READ)) {
+		end_native(s, REASON_PROCESS_NOT_READ);
+		return;
+	}
+	if (!configuration.native)
+		return;
+	for (int i = 0; i <= MAX_NATIVE_FRAMES; i++)
+		if (walk_native_step())
+			break;
+}
+
+static __always_inline void walk_python(struct scratch *s)
+{
+	u64 reason;
+
+	if (!(s->process.flags & PROCESS_PYTHON))
+		return;
+	reason = find_thread_state();
+	if (reason) {
+		end_python(s, reason);
+		return;
+	}
+	if (!s->thread_state || start_python(s))
+		return;
+	for (int i = 0; i < MAX_PYTHON_WORDS + MAX_NATIVE_FRAMES; i++)
+		if (walk_python_step())
+			break;
+}
+
+static __always_inline void report_process(u32 kind, u32 tgid, u32 parent, u32 epoch, u64 address)
+{
+	struct process_record record = {
+		.header = { .kind = kind, .size = sizeof(record) },
+		.time_ns = bpf_ktime_get_ns(),
+		.tgid = tgid,
+		.parent_tgid = parent,
+		.epoch = epoch,
+		.address = address,
+	};
+
+	if (bpf_ringbuf_output(&records, &record, sizeof(record), BPF_RB_FORCE_WAKEUP))
+		__sync_fetch_and_add(&lost[LOST_PROCESS_EVENTS], 1);
+}
+
+/* Says that a mapping is missing, so that user space reads them again. It decides how often it believes it. */
+static __always_inline void report_unmapped(struct scratch *s)
+{
+	u32 index = s->stack.kernel_count + s->native.words - 1;
+
+	if (!s->native.words || s->stack.words[index & (MAX_STACK_WORDS - 1)] != reason_word(REASON_NATIVE_NO_MAPPING))
+		return;
+	report_process(RECORD_UNMAPPED, s->stack.sample.tgid, 0, s->process.epoch, s->native.ip);
+}
+
+/* Registers and stack as the walk met them: the test of the walk does it again in user space. */
+static __always_inline void send_capture(struct scratch *s)
+{
+	u32 zero = 0;
+	struct capture_record *capture = bpf_map_lookup_elem(&captures, &zero);
+	u64 sp = s->registers.by_position[SAVED_SP];
+
+	if (!capture)
+		return;
+	capture->header.kind = RECORD_CAPTURE;
+	capture->header.size = sizeof(*capture);
+	capture->tgid = s->stack.sample.tgid;
+	capture->captured = 0;
+	capture->ip = s->registers.by_position[SAVED_IP];
+	capture->sp = sp;
+	capture->bp = s->registers.by_position[SAVED_BP];
+	for (int i = 0; i < 16; i++) {
+		u32 position = position_of_dwarf_register[i];
+
+		if (position < 21)
+			capture->registers[i] = s->registers.by_position[position];
+	}
+	/* A block with one page that is not there fails whole: page by page, the first one only to its end. */
+	for (int page = 0; page < CAPTURE_BYTES / 4096 - 1; page++) {
+		u32 captured = capture->captured;
+		u32 size = 4096 - ((sp + captured) & 4095);
+
+		if (captured > CAPTURE_BYTES - 4096 || size > 4096 || read_user(capture->stack + captured, size, sp + captured))
+			break;
+		capture->captured = captured + size;
+	}
+	bpf_ringbuf_output(&records, capture, sizeof(*capture), BPF_RB_NO_WAKEUP);
+}
+
+SEC("perf_event")
+int on_cpu_sample(struct bpf_perf_event_data *context)
+{
+	u64 pid_tgid = bpf_get_current_pid_tgid();
+	u32 tgid = pid_tgid >> 32;
+	struct task_struct *task = (void *)bpf_get_current_task_btf();
+	struct process *process = bpf_map_lookup_elem(&processes, &tgid);
+	struct scratch *s;
+	long size;
+
+	if (!process || !(process->flags & PROCESS_TARGET))
+		return 0;
+	s = find_scratch();
+	if (!s)
+		return 0;
+	s->process = *process;
+	s->stack.sample.time_ns = bpf_ktime_get_ns();
+	s->stack.sample.tgid = tgid;
+	s->stack.sample.tid = pid_tgid;
+	s->stack.sample.cpu = bpf_get_smp_processor_id();
+	s->stack.sample.epoch = process->epoch;
+	bpf_get_current_comm(s->stack.sample.thread_name, sizeof(s->stack.sample.thread_name));
+	s->fsbase = BPF_CORE_READ(task, thread.fsbase);
+	__builtin_memset(&s->native, 0, sizeof(s->native));
+	__builtin_memset(&s->python, 0, sizeof(s->python));
+	size = configuration.kernel ? bpf_get_stack(context, s->stack.words, MAX_KERNEL_FRAMES * sizeof(u64), 0) : 0;
+	s->stack.kernel_count = size > 0 ? size / sizeof(u64) : 0;
+	s->stack.native_count = 0;
+	s->stack.python_count = 0;
+	if (read_registers(s, task))
+		end_native(s, REASON_NATIVE_UNREADABLE);
+	else
+		walk_native(s);
+	walk_python(s);
+	s->stack.native_count = s->native.words;
+	s->stack.python_count = s->python.words;
+	report_unmapped(s);
+	send_sample(s);
+	if (configuration.capture)
+		send_capture(s);
+	return 0;
+}
+
+/* A child has its parent's mappings and layout from its first instruction. */
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child)
+{
+	u32 parent_tgid = parent->tgid, child_tgid = child->tgid;
+	struct process *known;
+	struct process copy;
+
+	if (parent_tgid == child_tgid || !configuration.follow_children)
+		return 0;
+	known = bpf_map_lookup_elem(&processes, &parent_tgid);
+	if (!known)
+		return 0;
+	copy = *known;
+	copy.epoch = __sync_fetch_and_add(&next_epoch, 1);
+	if (!bpf_map_update_elem(&processes, &child_tgid, &copy, BPF_ANY))
+		report_process(RECORD_FORK, child_tgid, parent_tgid, copy.epoch, 0);
+	return 0;
+}
+
+/* Another program in the same pid: nothing that was known holds any longer. */
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(process_exec, struct task_struct *task)
+{
+	u32 tgid = task->tgid;
+	struct process *known = bpf_map_lookup_elem(&processes, &tgid);
+	struct process fresh = {};
+
+	if (known) {
+		fresh.flags = known->flags & PROCESS_TARGET;
+		fresh.epoch = __sync_fetch_and_add(&next_epoch, 1);
+		bpf_map_update_elem(&processes, &tgid, &fresh, BPF_ANY);
+	}
+	if (known || configuration.report_every_exec)
+		report_process(RECORD_EXEC, tgid, 0, fresh.epoch, 0);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(process_exit, struct task_struct *task)
+{
+	u32 tgid = task->tgid;
+
+	/* The last thread: the count has been lowered before this tracepoint (kernel/exit.c, do_exit). */
+	if (task->signal->live.counter != 0 || bpf_map_delete_elem(&processes, &tgid))
+		return 0;
+	report_process(RECORD_EXIT, tgid, 0, 0, 0);
+	return 0;
+}
