@@ -1,2 +1,107 @@
-//! x
-fn main() {}
+//! Everything done to the project that is not building it: `cargo xtask VERB`.
+//!
+//! There are no shell scripts beside it; `make demo`, `make test` and `.ci/run` call these verbs, so a machine of a
+//! developer and one of CI do the same. It installs only Debian packages and virtual environments under `target/`,
+//! and says beforehand what.
+
+#![forbid(unsafe_code)]
+
+mod command;
+mod debian;
+mod demo;
+mod layers;
+mod python;
+mod setup;
+mod stages;
+mod tally;
+mod tidy;
+mod tree;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo xtask",
+    about = "Everything done to the project that is not building it"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Installs what is missing to build; more with --test or --demo
+    Setup {
+        /// Also what the tests need
+        #[arg(long)]
+        test: bool,
+        /// Also what the demo needs
+        #[arg(long)]
+        demo: bool,
+    },
+    /// Builds viperf, starts real programs, records them and says where the page is
+    Demo,
+    /// Sets up and runs every test that this machine allows, and names what it skipped
+    Test,
+    /// Runs one stage of `test`, or all of them, without setting anything up
+    Ci {
+        /// One of: tidy, layers, format, clippy, build, unit, e2e
+        stage: Option<stages::Stage>,
+    },
+    /// Checks the files: lengths, names, paths and commands in documents
+    Tidy,
+    /// Checks which crate may use which, and who may read /proc or call the kernel
+    Layers,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("xtask: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(verb: Verb) -> anyhow::Result<()> {
+    match verb {
+        Verb::Setup { test, demo } => setup::run(setup::Wanted { test, demo }),
+        Verb::Demo => {
+            setup::run(setup::Wanted {
+                test: false,
+                demo: true,
+            })?;
+            demo::run()
+        }
+        Verb::Test => {
+            setup::run(setup::Wanted {
+                test: true,
+                demo: false,
+            })?;
+            stages::run(&stages::Stage::ALL)
+        }
+        Verb::Ci { stage: Some(stage) } => stages::run(&[stage]),
+        Verb::Ci { stage: None } => stages::run(&stages::Stage::ALL),
+        Verb::Tidy => stages::run(&[stages::Stage::Tidy]),
+        Verb::Layers => stages::run(&[stages::Stage::Layers]),
+    }
+}
+
+/// The verbs by name, for the check that documents name only verbs that exist.
+fn verb_names() -> Vec<String> {
+    Arguments::command()
+        .get_subcommands()
+        .map(|verb| verb.get_name().to_owned())
+        .collect()
+}
+
+/// One line for the person at the terminal.
+fn say(line: &str) {
+    use std::io::Write;
+    // A closed terminal is no reason to stop the work.
+    writeln!(std::io::stdout().lock(), "{line}").ok();
+}

@@ -104,6 +104,14 @@ enum rule_kind {
 	RULE_END = 7,
 	RULE_REGISTER = 8,
 	RULE_UNSUPPORTED = 9,
+	RULE_DEREF_INDEX = 10,
+};
+
+/* Where the caller's rbp is, bits 4 to 11 of `unwind_row.rule`; 0 unchanged, else so many words below the CFA. */
+enum rbp_rule {
+	/* In the word that rbp points to. */
+	RBP_AT_RBP = 254,
+	RBP_UNKNOWN = 255,
 };
 
 /* One executable mapping of a process; each process has a sorted run of them in the array `mappings`. */
@@ -170,6 +178,8 @@ enum process_flag {
 	/* Mappings have been read; without it samples carry REASON_PROCESS_NOT_READ. */
 	PROCESS_READ = 2,
 	PROCESS_PYTHON = 4,
+	/* viperf itself while it starts a command: not sampled, but its children are targets. */
+	PROCESS_STARTS_TARGET = 8,
 };
 
 /* What the kernel knows of one process; value of the map `processes`, by tgid. */

@@ -124,6 +124,8 @@ pub const PROCESS_TARGET: u32 = 1;
 pub const PROCESS_READ: u32 = 2;
 /// It runs a CPython with a layout.
 pub const PROCESS_PYTHON: u32 = 4;
+/// viperf itself while it starts a command: not sampled, but its children are targets.
+pub const PROCESS_STARTS_TARGET: u32 = 8;
 
 /// `struct process`: what the kernel knows of one process.
 #[repr(C)]

@@ -1,1 +1,31 @@
-//! The pipeline: the only crate that names every stage.
+//! The pipeline: from a target to a profile. The only crate that names every stage.
+//!
+//! ```text
+//! record ─► targets ─► processes + executables ─► sampler ─► stacks (merge, intern) ─► profile (symbolize)
+//! ```
+//!
+//! What it asks of you: the permissions that `viperf-sample` names, and a way to say stop.
+//! What it will not do: print, choose a format, or touch what it profiles.
+#![forbid(unsafe_code)]
+
+mod build_profile;
+mod code_objects;
+mod error;
+mod executables;
+mod layout;
+mod merge;
+mod options;
+mod processes;
+mod recorder;
+mod stacks;
+mod statistics;
+mod targets;
+
+pub use error::RecordError;
+pub use options::{Outcome, Progress, RecordOptions, Stage, Statistics, Target};
+pub use recorder::{probe, record};
+
+/// Why stacks can be incomplete: the text that stands in stacks and counts, and what it means.
+pub fn reasons() -> impl Iterator<Item = (&'static str, &'static str)> {
+    viperf_abi::Reason::ALL.iter().map(|reason| (reason.text(), reason.explanation()))
+}

@@ -1,1 +1,27 @@
-fn main() {}
+//! The `viperf` command: what was typed, what it means, what is shown.
+//!
+//! Each verb is a function from its arguments to an exit code or a [`exit::Failure`]; the work is done
+//! by `viperf-agent`, the files are written by `viperf-encode`. Nothing here is a library for others.
+
+mod arguments;
+mod convert;
+mod doctor;
+mod exit;
+mod file_name;
+mod output;
+mod quantities;
+mod record;
+mod terminal;
+
+use std::process::ExitCode;
+
+use crate::arguments::Verb;
+
+fn main() -> ExitCode {
+    exit::run(|| match arguments::parse()? {
+        None => arguments::print_short_help(),
+        Some(Verb::Record(arguments)) => record::run(*arguments),
+        Some(Verb::Convert(arguments)) => convert::run(&arguments),
+        Some(Verb::Doctor(arguments)) => doctor::run(&arguments),
+    })
+}

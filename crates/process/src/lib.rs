@@ -1,1 +1,65 @@
-//! The only reader of /proc: mappings, namespaces, identity, remote memory.
+//! The only reader of `/proc`: mappings, identity, threads, remote memory, own capabilities.
+//!
+//! **What it does.** Every function reads one fact about one process and returns a value.
+//! The texts of `/proc` are parsed by pure functions ([`parse_mappings`] is public for tests and for recorded texts);
+//! everything named `read_`, `list_` or `open_` does I/O.
+//!
+//! **What it asks of you.** Privileges: another user's process needs `CAP_SYS_PTRACE`, and
+//! `/proc/PID/map_files` needs `CAP_CHECKPOINT_RESTORE` or `CAP_SYS_ADMIN`.
+//! [`Pid`] and [`Tid`] are numbers of *our* PID namespace; [`read_namespaced_tid`] gives the number a thread calls itself.
+//!
+//! **What it will not do.** It never stops, traces or changes a process, and never trusts what it reads:
+//! a process that ends halfway is [`ProcessError::NoSuchProcess`], never a panic, and a number that has been given
+//! to another process is told apart by [`read_start_time`].
+//!
+//! ```
+//! use viperf_process::{Pid, read_mappings};
+//!
+//! let own = Pid(std::process::id());
+//! let executable = read_mappings(own)?.into_iter().filter(|mapping| mapping.executable).count();
+//! assert!(executable > 0);
+//! # Ok::<(), viperf_process::ProcessError>(())
+//! ```
+
+mod capabilities;
+mod error;
+mod host;
+mod identity;
+mod mapped_file;
+mod mappings;
+mod memory;
+mod own_usage;
+mod process_list;
+
+pub use capabilities::{Capabilities, Capability, effective_capabilities};
+pub use error::ProcessError;
+pub use identity::{
+    is_kernel_thread, read_comm, read_command_line, read_namespaced_tid, read_parent,
+    read_start_time, read_thread_comm,
+};
+pub use mapped_file::open_mapped_file;
+pub use mappings::{Mapping, MappingKind, parse_mappings, read_mappings};
+pub use host::{read_hostname, read_kernel_release};
+pub use memory::read_memory;
+pub use own_usage::{OwnUsage, read_map_memory, read_own_usage};
+pub use process_list::{descendants, list_children, list_processes, list_threads};
+
+/// A process as people count them: the kernel's *tgid*, in our own PID namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pid(pub u32);
+
+/// A thread: the kernel's *pid*, in our own PID namespace. A process's first thread has the number of its process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tid(pub u32);
+
+impl std::fmt::Display for Pid {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+impl std::fmt::Display for Tid {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(formatter)
+    }
+}

@@ -12,7 +12,9 @@ pub enum SampleError {
         source: io::Error,
     },
     /// The kernel describes its types nowhere, so the programs cannot be fitted to it.
-    #[error("the kernel has no BTF (/sys/kernel/btf/vmlinux is missing); boot a kernel built with CONFIG_DEBUG_INFO_BTF=y")]
+    #[error(
+        "the kernel has no BTF (/sys/kernel/btf/vmlinux is missing); boot a kernel built with CONFIG_DEBUG_INFO_BTF=y"
+    )]
     NoBtf,
     /// The kernel is too old for something that the programs need.
     #[error("the kernel lacks {what}; Linux {since} or newer has it")]
@@ -62,7 +64,10 @@ impl SampleError {
     /// Sorts an error of libbpf by its cause.
     pub(crate) fn from_bpf(what: &'static str, source: libbpf_rs::Error) -> Self {
         match source.kind() {
-            libbpf_rs::ErrorKind::PermissionDenied => Self::NotPermitted { what, source: io::Error::other(source) },
+            libbpf_rs::ErrorKind::PermissionDenied => Self::NotPermitted {
+                what,
+                source: io::Error::other(source),
+            },
             _ => Self::Bpf { what, source },
         }
     }

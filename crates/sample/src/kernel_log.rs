@@ -15,12 +15,20 @@ pub(crate) fn capture() {
 
 /// The last lines, as one.
 pub(crate) fn last_lines() -> String {
-    let lines = LAST_LINES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    lines.iter().map(String::as_str).collect::<Vec<_>>().join(" | ")
+    let lines = LAST_LINES
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    lines
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(" | ")
 }
 
 fn keep(_level: PrintLevel, message: String) {
-    let mut lines = LAST_LINES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut lines = LAST_LINES
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     for line in message.lines().filter(|line| !line.trim().is_empty()) {
         if lines.len() == LINES {
             lines.pop_front();

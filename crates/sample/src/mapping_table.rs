@@ -24,7 +24,12 @@ pub(crate) struct MappingTable {
 impl MappingTable {
     /// A table over the mapped array.
     pub(crate) fn new(memory: MemoryMap) -> Self {
-        Self { memory, used: 0, free: vec![Vec::new(); usize::BITS as usize], released: VecDeque::new() }
+        Self {
+            memory,
+            used: 0,
+            free: vec![Vec::new(); usize::BITS as usize],
+            released: VecDeque::new(),
+        }
     }
 
     /// Writes a run: the index of its first mapping.
@@ -42,11 +47,18 @@ impl MappingTable {
                 first
             }
             None => {
-                return Err(SampleError::Full { what: "mappings", needed: mappings.len(), limit: limit::MAX_MAPPINGS });
+                return Err(SampleError::Full {
+                    what: "mappings",
+                    needed: mappings.len(),
+                    limit: limit::MAX_MAPPINGS,
+                });
             }
         };
         for (index, mapping) in mappings.iter().enumerate() {
-            self.memory.write((first + index) * size_of::<Mapping>() / 8, mapping.as_bytes());
+            self.memory.write(
+                (first + index) * size_of::<Mapping>() / 8,
+                mapping.as_bytes(),
+            );
         }
         Ok(first as u32)
     }

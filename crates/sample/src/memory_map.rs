@@ -32,8 +32,13 @@ impl MemoryMap {
             )
         };
         match NonNull::new(start.cast::<AtomicU64>()) {
-            Some(pointer) if start != libc::MAP_FAILED => Ok(Self { start: pointer, words: bytes / 8 }),
-            _ => Err(SampleError::last_system_error("mapping memory shared with the kernel")),
+            Some(pointer) if start != libc::MAP_FAILED => Ok(Self {
+                start: pointer,
+                words: bytes / 8,
+            }),
+            _ => Err(SampleError::last_system_error(
+                "mapping memory shared with the kernel",
+            )),
         }
     }
 
@@ -47,7 +52,10 @@ impl MemoryMap {
     /// Writes bytes, whose length is a multiple of 8, from a word on; false when they do not fit.
     pub(crate) fn write(&self, first_word: usize, bytes: &[u8]) -> bool {
         let (chunks, rest) = bytes.as_chunks::<8>();
-        let Some(words) = first_word.checked_add(chunks.len()).and_then(|end| self.words().get(first_word..end)) else {
+        let Some(words) = first_word
+            .checked_add(chunks.len())
+            .and_then(|end| self.words().get(first_word..end))
+        else {
             return false;
         };
         for (word, chunk) in words.iter().zip(chunks) {

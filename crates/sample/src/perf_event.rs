@@ -59,11 +59,16 @@ impl MappingRecords {
         const RECORD_LOST: u32 = 2;
         const RECORD_MMAP2: u32 = 10;
         let words = self.ring.words();
-        let (Some(head), Some(tail), Some(data)) = (words.get(HEAD), words.get(TAIL), words.get(PAGE / 8..)) else {
+        let (Some(head), Some(tail), Some(data)) =
+            (words.get(HEAD), words.get(TAIL), words.get(PAGE / 8..))
+        else {
             return;
         };
         let data = data.get(..RING_PAGES * PAGE / 8).unwrap_or(data);
-        let word = |position: u64| data.get((position / 8) as usize % data.len()).map_or(0, |word| word.load(Ordering::Relaxed));
+        let word = |position: u64| {
+            data.get((position / 8) as usize % data.len())
+                .map_or(0, |word| word.load(Ordering::Relaxed))
+        };
         let end = head.load(Ordering::Acquire);
         let mut position = tail.load(Ordering::Relaxed);
         while position < end {
@@ -96,7 +101,11 @@ fn software_event(config: u32) -> perf_event_attr {
 }
 
 /// Opens an event for all processes on one CPU.
-fn open(attributes: &perf_event_attr, cpu: u32, what: &'static str) -> Result<OwnedFd, SampleError> {
+fn open(
+    attributes: &perf_event_attr,
+    cpu: u32,
+    what: &'static str,
+) -> Result<OwnedFd, SampleError> {
     let (any_process, no_group) = (-1, -1);
     // SAFETY: the kernel reads the struct, whose size it is told, and returns a descriptor or an error.
     let descriptor = unsafe {
@@ -118,10 +127,21 @@ fn open(attributes: &perf_event_attr, cpu: u32, what: &'static str) -> Result<Ow
 
 /// Waits until one of the descriptors can be read or the time is over.
 pub(crate) fn wait(descriptors: impl Iterator<Item = i32>, timeout: std::time::Duration) {
-    let mut polled: Vec<libc::pollfd> =
-        descriptors.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 }).collect();
+    let mut polled: Vec<libc::pollfd> = descriptors
+        .map(|fd| libc::pollfd {
+            fd,
+            events: libc::POLLIN,
+            revents: 0,
+        })
+        .collect();
     // SAFETY: the array lives across the call and its length is given; an interruption is as good as a timeout.
-    unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, timeout.as_millis() as libc::c_int) };
+    unsafe {
+        libc::poll(
+            polled.as_mut_ptr(),
+            polled.len() as libc::nfds_t,
+            timeout.as_millis() as libc::c_int,
+        )
+    };
 }
 
 /// The number of an open event, for poll.

@@ -20,7 +20,11 @@ pub(crate) struct RowTable {
 impl RowTable {
     /// An empty table in the map `unwind_rows`.
     pub(crate) fn new(outer: MapHandle) -> Result<Self, SampleError> {
-        let mut table = Self { outer, shards: Vec::new(), used: 0 };
+        let mut table = Self {
+            outer,
+            shards: Vec::new(),
+            used: 0,
+        };
         table.grow()?;
         Ok(table)
     }
@@ -32,7 +36,11 @@ impl RowTable {
     pub(crate) fn append(&mut self, rows: &[UnwindRow]) -> Result<u32, SampleError> {
         let limit = limit::ROWS_PER_SHARD * limit::MAX_ROW_SHARDS;
         if self.used + rows.len() > limit {
-            return Err(SampleError::Full { what: "unwind rows", needed: rows.len(), limit });
+            return Err(SampleError::Full {
+                what: "unwind rows",
+                needed: rows.len(),
+                limit,
+            });
         }
         while self.shards.len() * limit::ROWS_PER_SHARD < self.used + rows.len() {
             self.grow()?;
@@ -61,17 +69,24 @@ impl RowTable {
             let shard = create_shard()?;
             keys.extend((index as u32).to_ne_bytes());
             values.extend((shard.as_fd().as_raw_fd() as u32).to_ne_bytes());
-            let memory = MemoryMap::new(shard.as_fd(), limit::ROWS_PER_SHARD * size_of::<UnwindRow>())?;
+            let memory = MemoryMap::new(
+                shard.as_fd(),
+                limit::ROWS_PER_SHARD * size_of::<UnwindRow>(),
+            )?;
             self.shards.push((shard, memory));
         }
         let count = (self.shards.len() - first) as u32;
-        let inserted = self.outer.update_batch(&keys, &values, count, MapFlags::ANY, MapFlags::ANY);
+        let inserted = self
+            .outer
+            .update_batch(&keys, &values, count, MapFlags::ANY, MapFlags::ANY);
         if inserted.is_err() {
             // 5.15 to 6.0 know no batches on this kind of map.
             for (key, value) in keys.chunks(4).zip(values.chunks(4)) {
                 self.outer
                     .update(key, value, MapFlags::ANY)
-                    .map_err(|source| SampleError::from_bpf("adding a shard of unwind rows", source))?;
+                    .map_err(|source| {
+                        SampleError::from_bpf("adding a shard of unwind rows", source)
+                    })?;
             }
         }
         Ok(())
@@ -85,6 +100,13 @@ fn create_shard() -> Result<MapHandle, SampleError> {
         ..Default::default()
     };
     let (key_size, value_size) = (size_of::<u32>() as u32, size_of::<UnwindRow>() as u32);
-    MapHandle::create(MapType::Array, Some("row_shard"), key_size, value_size, limit::ROWS_PER_SHARD as u32, &options)
-        .map_err(|source| SampleError::from_bpf("creating a shard of unwind rows", source))
+    MapHandle::create(
+        MapType::Array,
+        Some("row_shard"),
+        key_size,
+        value_size,
+        limit::ROWS_PER_SHARD as u32,
+        &options,
+    )
+    .map_err(|source| SampleError::from_bpf("creating a shard of unwind rows", source))
 }

@@ -1,12 +1,14 @@
 use std::{
     cell::RefCell,
     fmt,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd, RawFd},
     rc::Rc,
     time::{Duration, Instant},
 };
 
-use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, RingBuffer, RingBufferBuilder};
+use libbpf_rs::{
+    Link, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, RingBuffer, RingBufferBuilder,
+};
 use viperf_abi::{Configuration, Lost, Mapping, PlainData, Process, UnwindRow, limit};
 
 use crate::{
@@ -17,6 +19,9 @@ use crate::{
     program_statistics,
     row_table::RowTable,
 };
+
+/// The program that runs at every tick of the clock; the others follow processes.
+const SAMPLE_PROGRAM: &str = "on_cpu_sample";
 
 /// The loaded programs and their maps. Dropping it detaches and removes everything.
 pub struct Sampler {
@@ -29,7 +34,6 @@ pub struct Sampler {
     received: Rc<RefCell<Vec<u8>>>,
     mapping_records: Vec<MappingRecords>,
     links: Vec<Link>,
-    events: Vec<OwnedFd>,
     /// Keeps the kernel's statistics on.
     _statistics: Option<OwnedFd>,
 }
@@ -72,7 +76,10 @@ impl Polled {
 
 impl fmt::Debug for Sampler {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Sampler").field("rows", &self.rows).finish_non_exhaustive()
+        formatter
+            .debug_struct("Sampler")
+            .field("rows", &self.rows)
+            .finish_non_exhaustive()
     }
 }
 
@@ -84,8 +91,12 @@ impl Sampler {
     pub fn load(configuration: Configuration) -> Result<Self, SampleError> {
         kernel_log::capture();
         let cpu_count = libbpf_rs::num_possible_cpus()
-            .map_err(|source| SampleError::from_bpf("counting the CPUs", source))? as u32;
-        let object = load_object(Configuration { cpu_count, ..configuration })?;
+            .map_err(|source| SampleError::from_bpf("counting the CPUs", source))?
+            as u32;
+        let object = load_object(Configuration {
+            cpu_count,
+            ..configuration
+        })?;
         let mapping_array = find_map(&object, "mappings")?;
         let bytes = limit::MAX_MAPPINGS * size_of::<Mapping>();
         let received = Rc::new(RefCell::new(Vec::new()));
@@ -96,9 +107,11 @@ impl Sampler {
             mappings: MappingTable::new(MemoryMap::new(mapping_array.as_fd(), bytes)?),
             ring: open_ring(&find_map(&object, "records")?, Rc::clone(&received))?,
             received,
-            mapping_records: online_cpus()?.into_iter().map(MappingRecords::open).collect::<Result<_, _>>()?,
+            mapping_records: online_cpus()?
+                .into_iter()
+                .map(MappingRecords::open)
+                .collect::<Result<_, _>>()?,
             links: Vec::new(),
-            events: Vec::new(),
             _statistics: program_statistics::enable().ok(),
             object,
         })
@@ -112,24 +125,21 @@ impl Sampler {
         self.rows.append(rows)
     }
 
-    /// Tells the kernel what it needs to know of a process. `mappings` are sorted by start; they replace those that
-    /// `process` names, which are released.
+    /// Writes the executable mappings of a process, sorted by start: the index of the first, for
+    /// `Process::first_mapping`.
     ///
     /// # Errors
-    /// No room for its mappings or for another process.
-    pub fn set_process(&mut self, pid: u32, mut process: Process, mappings: &[Mapping]) -> Result<Process, SampleError> {
-        let now = Instant::now();
-        let replaced = (process.first_mapping, process.mapping_count as usize);
-        process.first_mapping = self.mappings.write(mappings, now)?;
-        process.mapping_count = mappings.len() as u32;
-        self.write_process(pid, &process)?;
-        if replaced.1 > 0 {
-            self.mappings.release(replaced.0, replaced.1, now);
-        }
-        Ok(process)
+    /// No room.
+    pub fn write_mappings(&mut self, mappings: &[Mapping]) -> Result<u32, SampleError> {
+        self.mappings.write(mappings, Instant::now())
     }
 
-    /// Tells the kernel of a process as it stands, without touching its mappings.
+    /// Gives mappings back that no process points to any longer.
+    pub fn release_mappings(&mut self, first: u32, count: u32) {
+        self.mappings.release(first, count as usize, Instant::now());
+    }
+
+    /// Tells the kernel what it needs to know of a process.
     ///
     /// # Errors
     /// No room for another process.
@@ -139,50 +149,49 @@ impl Sampler {
             .map_err(|source| SampleError::from_bpf("adding a process", source))
     }
 
-    /// Forgets a process that has ended and releases its mappings.
-    pub fn remove_process(&mut self, pid: u32, process: &Process) {
+    /// Forgets a process.
+    pub fn remove_process(&self, pid: u32) {
         // An error means that the kernel has removed it already, at its exit.
         let _ = self.processes.delete(&pid.to_ne_bytes());
-        self.release_mappings(process);
     }
 
-    /// Releases the mappings of a process that the kernel has forgotten by itself.
-    pub fn release_mappings(&mut self, process: &Process) {
-        if process.mapping_count > 0 {
-            self.mappings.release(process.first_mapping, process.mapping_count as usize, Instant::now());
-        }
-    }
-
-    /// Starts sampling on every CPU, and following forks, execs and exits.
+    /// Starts sampling on every CPU.
     ///
     /// # Errors
     /// The events cannot be opened or the programs not attached.
     pub fn attach(&mut self, period: Duration) -> Result<(), SampleError> {
-        self.follow_processes()?;
         let period_ns = period.as_nanos() as u64;
-        let events =
-            online_cpus()?.into_iter().map(|cpu| perf_event::open_cpu_clock(cpu, period_ns)).collect::<Result<Vec<_>, _>>()?;
-        for program in self.object.progs_mut().filter(|program| program.name() == "on_cpu_sample") {
-            for event in &events {
+        for cpu in online_cpus()? {
+            let event = perf_event::open_cpu_clock(cpu, period_ns)?;
+            for program in self
+                .object
+                .progs_mut()
+                .filter(|program| program.name() == SAMPLE_PROGRAM)
+            {
                 let link = program
-                    .attach_perf_event(perf_event::number(event.as_fd()))
-                    .map_err(|source| SampleError::from_bpf("attaching to the cpu-clock event", source))?;
+                    .attach_perf_event(event.as_raw_fd())
+                    .map_err(|source| {
+                        SampleError::from_bpf("attaching to the cpu-clock event", source)
+                    })?;
                 self.links.push(link);
             }
+            // The link closes the event's descriptor with itself (bpf_link_perf_detach in libbpf.c).
+            let _ = event.into_raw_fd();
         }
-        self.events = events;
         Ok(())
     }
 
     /// Stops sampling; records that are in the ring can still be polled.
     pub fn detach(&mut self) {
         self.links.clear();
-        self.events.clear();
     }
 
     /// Waits for records, at most so long, and takes what there is. `buffer` is memory to use again.
     pub fn poll(&mut self, timeout: Duration, buffer: Vec<u8>) -> Polled {
-        let descriptors = self.mapping_records.iter().map(|records| perf_event::number(records.descriptor()));
+        let descriptors = self
+            .mapping_records
+            .iter()
+            .map(|records| perf_event::number(records.descriptor()));
         perf_event::wait(descriptors.chain([self.ring.epoll_fd()]), timeout);
         // Records of mappings first: what they announce is needed to make sense of the samples.
         let mut changes = MappingChanges::default();
@@ -195,36 +204,59 @@ impl Sampler {
         self.ring.consume_raw();
         changes.pids.sort_unstable();
         changes.pids.dedup();
-        let mut mapping_changes: Vec<_> = changes.pids.into_iter().map(MappingChange::Pid).collect();
+        let mut mapping_changes: Vec<_> =
+            changes.pids.into_iter().map(MappingChange::Pid).collect();
         if changes.lost {
             mapping_changes.push(MappingChange::Any);
         }
-        Polled { records: self.received.take(), mapping_changes }
+        Polled {
+            records: self.received.take(),
+            mapping_changes,
+        }
     }
 
     /// Lost records so far; index with `Lost`.
     #[must_use]
     pub fn lost(&self) -> [u64; Lost::KINDS] {
-        let bytes = self.counters.lookup(&0u32.to_ne_bytes(), MapFlags::ANY).ok().flatten().unwrap_or_default();
+        let bytes = self
+            .counters
+            .lookup(&0u32.to_ne_bytes(), MapFlags::ANY)
+            .ok()
+            .flatten()
+            .unwrap_or_default();
         std::array::from_fn(|index| bytes.get(index * 8..).and_then(u64::read_from).unwrap_or(0))
     }
 
     /// Nanoseconds that all programs have run so far, by the kernel's own count; 0 where it does not count.
     #[must_use]
     pub fn run_time_ns(&self) -> u64 {
-        self.object.progs().filter_map(|program| program_statistics::read_run_time_ns(program.as_fd()).ok()).sum()
+        self.object
+            .progs()
+            .filter_map(|program| program_statistics::read_run_time_ns(program.as_fd()).ok())
+            .sum()
     }
 
-    /// Descriptors of every map, by which the kernel can be asked for their memory.
-    pub fn map_descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        let mut descriptors: Vec<BorrowedFd<'_>> = self.rows.maps().map(AsFd::as_fd).collect();
-        descriptors.push(self.processes.as_fd());
-        descriptors
+    /// Every map, by which the kernel can be asked for its memory.
+    pub fn map_descriptors(&self) -> impl Iterator<Item = RawFd> {
+        let own = self.object.maps().map(|map| map.as_fd().as_raw_fd());
+        own.chain(self.rows.maps().map(|map| map.as_fd().as_raw_fd()))
+            .collect::<Vec<_>>()
+            .into_iter()
     }
 
-    fn follow_processes(&mut self) -> Result<(), SampleError> {
-        for program in self.object.progs_mut().filter(|program| program.name() != "on_cpu_sample") {
-            let link = program.attach().map_err(|source| SampleError::from_bpf("attaching to process events", source))?;
+    /// Starts to follow forks, execs and exits; call it before looking for targets, so that none is missed.
+    ///
+    /// # Errors
+    /// The programs cannot be attached.
+    pub fn follow_processes(&mut self) -> Result<(), SampleError> {
+        for program in self
+            .object
+            .progs_mut()
+            .filter(|program| program.name() != SAMPLE_PROGRAM)
+        {
+            let link = program
+                .attach()
+                .map_err(|source| SampleError::from_bpf("attaching to process events", source))?;
             self.links.push(link);
         }
         Ok(())
@@ -250,21 +282,37 @@ fn load_object(configuration: Configuration) -> Result<Object, SampleError> {
         changed.map_err(|source| SampleError::from_bpf("configuring the programs", source))?;
     }
     open.load().map_err(|source| match source.kind() {
-        libbpf_rs::ErrorKind::PermissionDenied if kernel_log::last_lines().contains("processed") => {
-            SampleError::Rejected { source, log: kernel_log::last_lines() }
+        libbpf_rs::ErrorKind::PermissionDenied
+            if kernel_log::last_lines().contains("processed") =>
+        {
+            SampleError::Rejected {
+                source,
+                log: kernel_log::last_lines(),
+            }
         }
-        libbpf_rs::ErrorKind::PermissionDenied => SampleError::from_bpf("loading BPF programs", source),
-        _ => SampleError::Rejected { source, log: kernel_log::last_lines() },
+        libbpf_rs::ErrorKind::PermissionDenied => {
+            SampleError::from_bpf("loading BPF programs", source)
+        }
+        _ => SampleError::Rejected {
+            source,
+            log: kernel_log::last_lines(),
+        },
     })
 }
 
 fn find_map(object: &Object, name: &str) -> Result<MapHandle, SampleError> {
-    let map = object.maps().find(|map| map.name().to_string_lossy().ends_with(name));
-    let map = map.ok_or(SampleError::KernelLacks { what: "a map of the embedded programs", since: "5.15" })?;
+    let map = object.maps().find(|map| map.name() == name);
+    let map = map.ok_or(SampleError::KernelLacks {
+        what: "a map of the embedded programs",
+        since: "5.15",
+    })?;
     MapHandle::try_from(&map).map_err(|source| SampleError::from_bpf("finding a map", source))
 }
 
-fn open_ring(map: &MapHandle, received: Rc<RefCell<Vec<u8>>>) -> Result<RingBuffer<'static>, SampleError> {
+fn open_ring(
+    map: &MapHandle,
+    received: Rc<RefCell<Vec<u8>>>,
+) -> Result<RingBuffer<'static>, SampleError> {
     let mut builder = RingBufferBuilder::new();
     builder
         .add(map, move |record| {
@@ -273,15 +321,20 @@ fn open_ring(map: &MapHandle, received: Rc<RefCell<Vec<u8>>>) -> Result<RingBuff
             received.extend_from_slice(record);
             0
         })
-        .and_then(|_| Ok(()))
         .map_err(|source| SampleError::from_bpf("opening the ring", source))?;
-    builder.build().map_err(|source| SampleError::from_bpf("opening the ring", source))
+    builder
+        .build()
+        .map_err(|source| SampleError::from_bpf("opening the ring", source))
 }
 
 /// CPUs that can run something, as sysfs lists them: `0-3,5`.
 fn online_cpus() -> Result<Vec<u32>, SampleError> {
-    let text = std::fs::read_to_string("/sys/devices/system/cpu/online")
-        .map_err(|source| SampleError::System { what: "listing the CPUs", source })?;
+    let text = std::fs::read_to_string("/sys/devices/system/cpu/online").map_err(|source| {
+        SampleError::System {
+            what: "listing the CPUs",
+            source,
+        }
+    })?;
     Ok(parse_cpu_list(text.trim()))
 }
 

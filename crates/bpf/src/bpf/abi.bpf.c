@@ -9,6 +9,7 @@ enum record_kind *anchor_record_kind;
 enum word_kind *anchor_word_kind;
 enum reason *anchor_reason;
 enum rule_kind *anchor_rule_kind;
+enum rbp_rule *anchor_rbp_rule;
 enum layout_flag *anchor_layout_flag;
 enum process_flag *anchor_process_flag;
 enum code_flag *anchor_code_flag;

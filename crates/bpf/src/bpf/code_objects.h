@@ -17,8 +17,8 @@ enum code_failure {
 
 static __always_inline u64 block_u64(const u8 *block, u32 offset, u32 size)
 {
-	/* Masked for the verifier; layouts are checked in user space. */
-	return *(const u64 *)(block + (offset & (size - 8)));
+	/* Masked for the verifier; layouts are checked in user space. Blocks are 8 bytes longer than `size`. */
+	return *(const u64 *)(block + (offset & (size - 1)));
 }
 
 /* Copies a string; the header tells how much of it. A failure leaves kind 0 and the address, for user space to try. */

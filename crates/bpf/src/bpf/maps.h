@@ -138,8 +138,9 @@ struct scratch {
 	u64 fsbase;
 	u64 thread_state;
 	u64 cfas[MAX_NATIVE_FRAMES];
-	u8 frame_block[FRAME_BLOCK_BYTES];
-	u8 code_block[CODE_BLOCK_BYTES];
+	/* Eight bytes more than an offset can name. */
+	u8 frame_block[FRAME_BLOCK_BYTES + 8];
+	u8 code_block[CODE_BLOCK_BYTES + 8];
 };
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -128,6 +128,22 @@ static __always_inline u64 find_cfa(struct scratch *s, u32 rule, u64 pc, u64 *re
 		}
 		*reason = REASON_NATIVE_REGISTER_LOST;
 		return 0;
+	case RULE_DEREF_INDEX:
+		if (walk->innermost) {
+			u32 position = position_of_dwarf_register[(rule >> 12) & 15];
+			s64 displacement = (s64)((s32)(rule << 4) >> 20) * 8;
+
+			if (position < 21) {
+				if (read_user(&value, sizeof(value),
+					      walk->sp + 8 * s->registers.by_position[position] + displacement)) {
+					*reason = REASON_NATIVE_UNREADABLE;
+					return 0;
+				}
+				return value + (u64)(rule >> 28) * 8;
+			}
+		}
+		*reason = REASON_NATIVE_REGISTER_LOST;
+		return 0;
 	case RULE_NONE:
 		*reason = REASON_NATIVE_NO_ROW;
 		return 0;
@@ -167,12 +183,17 @@ static __always_inline int step_to_caller(struct scratch *s, u32 rule, u64 cfa)
 		return end_native(s, REASON_NATIVE_NOT_ASCENDING);
 	if (read_user(saved, sizeof(saved), cfa - 16))
 		return end_native(s, REASON_NATIVE_UNREADABLE);
-	if (saved_bp == 255) {
+	if (saved_bp == RBP_UNKNOWN) {
 		s->native.bp_known = 0;
 	} else if (saved_bp == 2) {
 		s->native.bp = saved[0];
-	} else if (saved_bp && read_user(&s->native.bp, sizeof(u64), cfa - 8 * (u64)saved_bp)) {
-		return end_native(s, REASON_NATIVE_UNREADABLE);
+		s->native.bp_known = 1;
+	} else if (saved_bp && (saved_bp != RBP_AT_RBP || s->native.bp_known)) {
+		u64 place = saved_bp == RBP_AT_RBP ? s->native.bp : cfa - 8 * (u64)saved_bp;
+
+		if (read_user(&s->native.bp, sizeof(u64), place))
+			return end_native(s, REASON_NATIVE_UNREADABLE);
+		s->native.bp_known = 1;
 	}
 	s->cfas[(s->native.frames - 1) & (MAX_NATIVE_FRAMES - 1)] = cfa;
 	s->native.sp = cfa;

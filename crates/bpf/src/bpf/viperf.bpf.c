@@ -163,12 +163,14 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 	struct process *known;
 	struct process copy;
 
-	if (parent_tgid == child_tgid || !configuration.follow_children)
+	if (parent_tgid == child_tgid)
 		return 0;
 	known = bpf_map_lookup_elem(&processes, &parent_tgid);
-	if (!known)
+	if (!known || !(configuration.follow_children || (known->flags & PROCESS_STARTS_TARGET)))
 		return 0;
 	copy = *known;
+	if (copy.flags & PROCESS_STARTS_TARGET)
+		copy.flags = PROCESS_TARGET;
 	copy.epoch = __sync_fetch_and_add(&next_epoch, 1);
 	if (!bpf_map_update_elem(&processes, &child_tgid, &copy, BPF_ANY))
 		report_process(RECORD_FORK, child_tgid, parent_tgid, copy.epoch, 0);

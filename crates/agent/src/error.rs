@@ -1,0 +1,81 @@
+use std::{ffi::OsString, io};
+
+use viperf_process::ProcessError;
+use viperf_sample::SampleError;
+
+/// Why there is no profile.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The kernel refuses the caller.
+    #[error("not permitted to {what}; missing: {}", missing.join(", "))]
+    NotPermitted {
+        /// What was tried.
+        what: String,
+        /// Capabilities that are missing, by name.
+        missing: Vec<String>,
+    },
+    /// The target is not there.
+    #[error("there is no process {pid}")]
+    NoSuchProcess {
+        /// As given.
+        pid: u32,
+    },
+    /// The command could not be started.
+    #[error("cannot start {}: {source}", command.to_string_lossy())]
+    CommandNotStarted {
+        /// Its name.
+        command: OsString,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The kernel has no BTF.
+    #[error("the kernel has no BTF (/sys/kernel/btf/vmlinux); it must be built with CONFIG_DEBUG_INFO_BTF=y")]
+    NoBtf,
+    /// The kernel lacks something else.
+    #[error("the kernel lacks {what}; Linux {since} or newer has it")]
+    KernelLacks {
+        /// What.
+        what: String,
+        /// The first version that has it.
+        since: String,
+    },
+    /// Sampling failed.
+    #[error(transparent)]
+    Sample(SampleError),
+    /// A target could not be read.
+    #[error(transparent)]
+    Process(ProcessError),
+}
+
+impl From<SampleError> for RecordError {
+    fn from(error: SampleError) -> Self {
+        match error {
+            SampleError::NotPermitted { what, .. } => Self::not_permitted(what),
+            SampleError::NoBtf => Self::NoBtf,
+            SampleError::KernelLacks { what, since } => {
+                Self::KernelLacks { what: what.to_owned(), since: since.to_owned() }
+            }
+            other => Self::Sample(other),
+        }
+    }
+}
+
+impl From<ProcessError> for RecordError {
+    fn from(error: ProcessError) -> Self {
+        match error {
+            ProcessError::NoSuchProcess { pid } => Self::NoSuchProcess { pid: pid.0 },
+            ProcessError::NotPermitted { what, .. } => Self::not_permitted(&format!("read a target's {what}")),
+            other => Self::Process(other),
+        }
+    }
+}
+
+impl RecordError {
+    /// A refusal, with the capabilities that would have allowed it.
+    pub(crate) fn not_permitted(what: &str) -> Self {
+        use viperf_process::Capability;
+        let wanted = [Capability::BPF, Capability::PERFMON, Capability::SYS_PTRACE];
+        let missing = viperf_process::effective_capabilities().map(|held| held.missing(&wanted)).unwrap_or_default();
+        Self::NotPermitted { what: what.to_owned(), missing: missing.iter().map(|one| one.name().to_owned()).collect() }
+    }
+}

@@ -1,0 +1,156 @@
+//! Every file that targets execute: its unwind rows in the kernel, its Python if it holds one, its name.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{Read, Seek, SeekFrom, Write},
+    os::fd::AsRawFd,
+    path::PathBuf,
+    rc::Rc,
+};
+
+use viperf_abi::UnwindRow;
+use viperf_cpython::{Detection, Interpreter};
+use viperf_elf::{Image, LoadBias, LoadSegment};
+use viperf_process::{Mapping, MappingKind, Pid};
+use viperf_sample::{SampleError, Sampler};
+
+/// Larger files are not read whole; they are shown without unwinding through them.
+const LARGEST_FILE: u64 = 4 << 30;
+
+/// The same file, whatever its path: the device and the inode that it is on. The kernel's own library has neither.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Identity {
+    File { device: (u32, u32), inode: u64 },
+    Vdso,
+}
+
+/// What was found in an executable about Python.
+#[derive(Clone, Debug)]
+pub(crate) enum PythonKind {
+    None,
+    Readable(Rc<Interpreter>),
+    /// It is a Python, but of a kind without a layout.
+    Unsupported(String),
+}
+
+/// One executable file.
+#[derive(Debug)]
+pub(crate) struct Executable {
+    /// Kept open, so that it can be symbolized after its path or its processes are gone.
+    file: File,
+    /// The last part of its path.
+    pub(crate) name: String,
+    segments: Vec<LoadSegment>,
+    pub(crate) python: PythonKind,
+    rows: Option<(u32, u32)>,
+    /// It could not be read or has no unwind information.
+    rows_failed: bool,
+}
+
+/// All executables of a recording; their index is the number that the kernel puts into frames. Number 0 is never used.
+#[derive(Debug, Default)]
+pub(crate) struct Executables {
+    all: Vec<Executable>,
+    numbers: HashMap<Identity, u32>,
+}
+
+impl Executables {
+    /// The number of the executable behind a mapping, opened and looked at if it is new. `None` for memory without a file
+    /// and for files that cannot be opened.
+    pub(crate) fn find_or_open(&mut self, pid: Pid, mapping: &Mapping) -> Option<u32> {
+        let identity = match mapping.kind() {
+            MappingKind::File => Identity::File { device: mapping.device, inode: mapping.inode },
+            MappingKind::Vdso => Identity::Vdso,
+            MappingKind::Anonymous | MappingKind::Other => return None,
+        };
+        if let Some(number) = self.numbers.get(&identity) {
+            return Some(*number);
+        }
+        let executable = open(pid, mapping).ok()?;
+        self.all.push(executable);
+        let number = self.all.len() as u32;
+        self.numbers.insert(identity, number);
+        Some(number)
+    }
+
+    /// The executable with this number.
+    pub(crate) fn find(&self, number: u32) -> Option<&Executable> {
+        self.all.get((number as usize).checked_sub(1)?)
+    }
+
+    /// The run of an executable's rows in the kernel, built at the first call; `None` when it has none.
+    pub(crate) fn rows(&mut self, number: u32, sampler: &mut Sampler) -> Result<Option<(u32, u32)>, SampleError> {
+        let Some(executable) = (number as usize).checked_sub(1).and_then(|index| self.all.get_mut(index)) else {
+            return Ok(None);
+        };
+        if executable.rows.is_none() && !executable.rows_failed {
+            let rows = executable.build_rows();
+            executable.rows_failed = rows.is_empty();
+            if !rows.is_empty() {
+                executable.rows = Some((sampler.add_rows(&rows)?, rows.len() as u32));
+            }
+        }
+        Ok(executable.rows)
+    }
+}
+
+impl Executable {
+    /// Where to read it from, by a name that stays good while this value lives.
+    pub(crate) fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
+    }
+
+    /// Where a mapping of it has been put.
+    pub(crate) fn load_bias(&self, mapping: &Mapping) -> Option<LoadBias> {
+        viperf_elf::find_load_bias(&self.segments, mapping.start, mapping.file_offset)
+    }
+
+    fn build_rows(&mut self) -> Vec<UnwindRow> {
+        let Some(bytes) = read_file(&mut self.file) else { return Vec::new() };
+        let Ok(image) = Image::parse(&bytes) else { return Vec::new() };
+        let Ok(table) = viperf_unwind::build_rows_of_image(&image) else { return Vec::new() };
+        table.rows.iter().map(|row| UnwindRow { pc: row.pc, rule: row.rule.0 }).collect()
+    }
+}
+
+fn open(pid: Pid, mapping: &Mapping) -> std::io::Result<Executable> {
+    let mut file = match mapping.kind() {
+        MappingKind::Vdso => copy_of_memory(pid, mapping)?,
+        _ => viperf_process::open_mapped_file(pid, mapping).map_err(std::io::Error::other)?,
+    };
+    let name = mapping.path.file_name().unwrap_or(mapping.path.as_os_str()).to_string_lossy().into_owned();
+    let bytes = read_file(&mut file).unwrap_or_default();
+    let image = Image::parse(&bytes).ok();
+    let python = image.as_ref().map_or(PythonKind::None, find_python);
+    let segments = image.map(|image| image.load_segments().to_vec()).unwrap_or_default();
+    Ok(Executable { file, name, segments, python, rows: None, rows_failed: false })
+}
+
+fn find_python(image: &Image<'_>) -> PythonKind {
+    match viperf_cpython::detect(image) {
+        Detection::NotPython => PythonKind::None,
+        Detection::Unsupported { what } => PythonKind::Unsupported(what),
+        Detection::Python(interpreter) => PythonKind::Readable(Rc::from(interpreter)),
+    }
+}
+
+/// The kernel's library exists only in memory: a file of our own with its bytes.
+fn copy_of_memory(pid: Pid, mapping: &Mapping) -> std::io::Result<File> {
+    let mut bytes = vec![0; usize::try_from(mapping.end - mapping.start).unwrap_or(0).min(1 << 20)];
+    viperf_process::read_memory(pid, mapping.start, &mut bytes).map_err(std::io::Error::other)?;
+    let mut file = tempfile::tempfile()?;
+    file.write_all(&bytes)?;
+    Ok(file)
+}
+
+/// The whole file. Read, not mapped: a file that is truncated while it is mapped would kill viperf.
+fn read_file(file: &mut File) -> Option<Vec<u8>> {
+    if file.metadata().ok()?.len() > LARGEST_FILE {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(0)).ok()?;
+    file.read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}

@@ -1,0 +1,307 @@
+//! The recording itself: one loop that takes records and keeps the kernel's picture of the targets up to date.
+
+use std::{
+    process::{Child, ExitStatus},
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant, SystemTime},
+};
+
+use viperf_abi::{Configuration, Lost, Record, SampleRecord, decode_record};
+use viperf_sample::{MappingChange, Polled, Sampler};
+
+use crate::{
+    Outcome, Progress, RecordError, RecordOptions, Stage, Target, build_profile,
+    code_objects::CodeObjects,
+    executables::Executables,
+    processes::{Processes, Readers},
+    stacks::{Sections, StackNumber, Stacks},
+    statistics::{self, Costs},
+    targets,
+};
+
+/// Records wait in the ring so long at most; events of processes do not wait.
+const POLL: Duration = Duration::from_millis(50);
+/// How often the caller is told how it stands.
+const PROGRESS: Duration = Duration::from_millis(250);
+
+/// One sample: its stack as a number.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RawSample {
+    pub(crate) time_ns: u64,
+    pub(crate) tid: u32,
+    pub(crate) cpu: u32,
+    /// Index of the process's description.
+    pub(crate) process: u32,
+    /// Index of the thread's name.
+    pub(crate) thread_name: u32,
+    pub(crate) stack: StackNumber,
+}
+
+/// Everything that a recording gathers.
+#[derive(Debug, Default)]
+pub(crate) struct Recording {
+    pub(crate) processes: Processes,
+    pub(crate) executables: Executables,
+    pub(crate) codes: CodeObjects,
+    pub(crate) stacks: Stacks,
+    pub(crate) samples: Vec<RawSample>,
+    pub(crate) thread_names: Vec<String>,
+    /// Samples of stacks that user space never got.
+    pub(crate) unknown_stacks: u64,
+}
+
+/// Records a profile.
+///
+/// `stop` ends it; `progress` is told how it stands, several times a second.
+///
+/// # Errors
+/// Nothing was recorded, and why.
+pub fn record(
+    options: &RecordOptions,
+    stop: &AtomicBool,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Outcome, RecordError> {
+    let mut recorder = Recorder::start(options)?;
+    let command = recorder.run(stop, progress)?;
+    let costs = recorder.end();
+    let Recorder { recording, started, .. } = recorder;
+    let mut symbolizing = |done, total| {
+        progress(&Progress {
+            stage: Stage::Symbolizing { done, total },
+            samples: recording.samples.len() as u64,
+            rate_achieved: 0.0,
+            processes: recording.processes.descriptions().len(),
+            lost: costs.lost_samples,
+            elapsed: costs.sampled_for,
+            notes: Vec::new(),
+        });
+    };
+    let profile = build_profile::build(&recording, options, &costs, started, &mut symbolizing);
+    let statistics = statistics::summarize(&profile, &costs);
+    Ok(Outcome { profile, statistics, command })
+}
+
+/// Loads and attaches the programs, and takes them away again: whether this machine can sample at all.
+///
+/// # Errors
+/// Why it cannot.
+pub fn probe() -> Result<(), RecordError> {
+    let mut sampler = Sampler::load(Configuration::default())?;
+    sampler.follow_processes()?;
+    sampler.attach(Duration::from_secs(1))?;
+    Ok(())
+}
+
+struct Recorder<'options> {
+    options: &'options RecordOptions,
+    sampler: Sampler,
+    recording: Recording,
+    command: Option<Child>,
+    called: Instant,
+    sampling_since: Instant,
+    started: SystemTime,
+    first_sample: Option<Duration>,
+    last_progress: (Instant, u64),
+}
+
+impl<'options> Recorder<'options> {
+    fn start(options: &'options RecordOptions) -> Result<Self, RecordError> {
+        let called = Instant::now();
+        let configuration = Configuration {
+            native: options.native.into(),
+            kernel: options.kernel.into(),
+            follow_children: options.follow_children.into(),
+            report_every_exec: (options.target == Target::EveryPython).into(),
+            ..Configuration::default()
+        };
+        let mut sampler = Sampler::load(configuration)?;
+        let mut recording = Recording::default();
+        sampler.follow_processes()?;
+        let mut readers = Readers { sampler: &mut sampler, executables: &mut recording.executables };
+        match &options.target {
+            Target::Pids(pids) => {
+                targets::track_pids(pids, options.follow_children, &mut recording.processes, &mut readers)?;
+            }
+            Target::EveryPython => targets::track_every_python(&mut recording.processes, &mut readers)?,
+            Target::Command(_) => {}
+        }
+        sampler.attach(Duration::from_nanos(period_ns(options)))?;
+        let command = match &options.target {
+            Target::Command(words) => Some(targets::start_command(words, &sampler)?),
+            Target::Pids(_) | Target::EveryPython => None,
+        };
+        let now = Instant::now();
+        Ok(Self {
+            options,
+            sampler,
+            recording,
+            command,
+            called,
+            sampling_since: now,
+            started: SystemTime::now(),
+            first_sample: None,
+            last_progress: (now, 0),
+        })
+    }
+
+    /// Until told to stop, the time is over, or the target has ended.
+    fn run(
+        &mut self,
+        stop: &AtomicBool,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Option<ExitStatus>, RecordError> {
+        let mut buffer = Vec::new();
+        let mut status = None;
+        loop {
+            buffer = self.poll(POLL, buffer)?;
+            if let Some(command) = &mut self.command {
+                status = command.try_wait().unwrap_or(None);
+            }
+            let now = Instant::now();
+            if now.duration_since(self.last_progress.0) >= PROGRESS {
+                self.report(now, progress);
+            }
+            let over = self.options.duration.is_some_and(|duration| now - self.sampling_since >= duration);
+            if over || status.is_some() || stop.load(Ordering::Relaxed) || self.targets_ended() {
+                break;
+            }
+        }
+        // What is still in the ring belongs to the recording.
+        self.sampler.detach();
+        self.poll(Duration::ZERO, buffer)?;
+        self.note_command();
+        self.report(Instant::now(), progress);
+        Ok(status)
+    }
+
+    fn end(&mut self) -> Costs {
+        Costs::read(&self.sampler, self.first_sample, self.sampling_since.elapsed())
+    }
+
+    fn targets_ended(&self) -> bool {
+        match &self.options.target {
+            Target::Pids(pids) => !pids.iter().any(|pid| self.recording.processes.is_tracked(*pid)),
+            Target::Command(_) | Target::EveryPython => false,
+        }
+    }
+
+    /// A command in which no Python was found is worth a word.
+    fn note_command(&mut self) {
+        let processes = &mut self.recording.processes;
+        let python = processes.descriptions().iter().any(|process| process.python_version.is_some());
+        if let (Target::Command(words), false) = (&self.options.target, python) {
+            let name = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
+            processes.tell(format!("no Python that viperf can read was seen in {name}: native and kernel frames only"));
+        }
+    }
+
+    fn report(&mut self, now: Instant, progress: &mut dyn FnMut(&Progress)) {
+        let samples = self.recording.samples.len() as u64;
+        let (then, before) = std::mem::replace(&mut self.last_progress, (now, samples));
+        let seconds = now.duration_since(then).as_secs_f64();
+        progress(&Progress {
+            stage: Stage::Sampling,
+            samples,
+            rate_achieved: if seconds > 0.0 { (samples - before) as f64 / seconds } else { 0.0 },
+            processes: self.recording.processes.descriptions().len(),
+            lost: self.sampler.lost()[Lost::Samples as usize],
+            elapsed: now - self.sampling_since,
+            notes: self.recording.processes.take_notes(),
+        });
+    }
+
+    /// Takes what there is; gives the buffer back.
+    fn poll(&mut self, timeout: Duration, buffer: Vec<u8>) -> Result<Vec<u8>, RecordError> {
+        let polled = self.sampler.poll(timeout, buffer);
+        for record in polled.records().filter_map(decode_record) {
+            self.take(record)?;
+        }
+        self.note_mappings(&polled)?;
+        let mut readers = Readers { sampler: &mut self.sampler, executables: &mut self.recording.executables };
+        self.recording.processes.read_stale(&mut readers).map_err(RecordError::from)?;
+        if self.first_sample.is_none() && !self.recording.samples.is_empty() {
+            self.first_sample = Some(self.called.elapsed());
+        }
+        Ok(polled.into_buffer())
+    }
+
+    fn note_mappings(&mut self, polled: &Polled) -> Result<(), RecordError> {
+        for change in &polled.mapping_changes {
+            match change {
+                MappingChange::Any => self.recording.processes.all_mapped(),
+                MappingChange::Pid(pid) if self.recording.processes.is_tracked(*pid) => {
+                    self.recording.processes.mapped(*pid);
+                }
+                MappingChange::Pid(pid) => self.track_if_wanted(*pid)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A process that is no target has changed: when every Python is wanted, it may have become one.
+    fn track_if_wanted(&mut self, pid: u32) -> Result<(), RecordError> {
+        if self.options.target != Target::EveryPython {
+            return Ok(());
+        }
+        let mut readers = Readers { sampler: &mut self.sampler, executables: &mut self.recording.executables };
+        targets::track_if_python(pid, &mut self.recording.processes, &mut readers)
+    }
+
+    fn take(&mut self, record: Record<'_>) -> Result<(), RecordError> {
+        let recording = &mut self.recording;
+        match record {
+            Record::Sample(sample) => match recording.stacks.find((sample.cpu, sample.slot)) {
+                Some(stack) => recording.add_sample(&sample, stack),
+                None => recording.unknown_stacks += 1,
+            },
+            Record::Stack { sample, kernel, native, python } => {
+                let process = recording.processes.description(sample.epoch, sample.tgid) as u32;
+                let sections = Sections { kernel, native, python };
+                let slot = (sample.cpu, sample.slot);
+                let walked = self.options.native;
+                let stack = recording.stacks.define(slot, process, &sections, &recording.codes, walked);
+                recording.add_sample(&sample, stack);
+            }
+            Record::Code { code, line_table } => {
+                let python = recording.processes.python(code.tgid);
+                recording.codes.define(&code, line_table, python.map(|python| &python.layout));
+            }
+            Record::Fork(fork) => recording.processes.fork(&fork),
+            Record::Exec(exec) if recording.processes.is_tracked(exec.tgid) => {
+                recording.processes.exec(&exec, &mut self.sampler);
+            }
+            Record::Exec(exec) => self.track_if_wanted(exec.tgid)?,
+            Record::Exit(exit) => recording.processes.exit(exit.tgid, &mut self.sampler),
+            Record::Unmapped(unmapped) => recording.processes.unmapped(unmapped.tgid, Instant::now()),
+            Record::Capture { .. } => {}
+        }
+        Ok(())
+    }
+}
+
+impl Recording {
+    fn add_sample(&mut self, sample: &SampleRecord, stack: StackNumber) {
+        let process = self.processes.description(sample.epoch, sample.tgid) as u32;
+        let name = sample.thread_name.split(|byte| *byte == 0).next().unwrap_or_default();
+        let name = String::from_utf8_lossy(name);
+        // Threads of one kind follow each other, and there are few kinds.
+        let found = self.thread_names.iter().rposition(|known| *known == name);
+        let thread_name = found.unwrap_or_else(|| {
+            self.thread_names.push(name.into_owned());
+            self.thread_names.len() - 1
+        });
+        self.samples.push(RawSample {
+            time_ns: sample.time_ns,
+            tid: sample.tid,
+            cpu: sample.cpu,
+            process,
+            thread_name: thread_name as u32,
+            stack,
+        });
+    }
+}
+
+/// Nanoseconds of CPU time between two samples.
+pub(crate) fn period_ns(options: &RecordOptions) -> u64 {
+    1_000_000_000 / u64::from(options.rate_hz.max(1))
+}

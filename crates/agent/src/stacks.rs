@@ -1,0 +1,162 @@
+//! From records to interned stacks: every sample ends as one number.
+
+use std::collections::HashMap;
+
+use viperf_abi::Reason;
+
+use crate::{
+    code_objects::{CodeObjects, Place},
+    merge::{Merged, MergedFrame, merge},
+};
+
+/// A frame that means the same in every process and for the whole recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum RawFrame {
+    Kernel(u64),
+    Native {
+        executable: u32,
+        svma: u64,
+    },
+    Interpreter {
+        executable: u32,
+        svma: u64,
+    },
+    /// In memory without a file: the address means something in that process only.
+    Address {
+        process: u32,
+        address: u64,
+    },
+    Python {
+        function: u32,
+        line: u32,
+    },
+    Reason(Reason),
+}
+
+/// The number of an interned stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct StackNumber(pub(crate) u32);
+
+/// A distinct stack.
+#[derive(Debug)]
+pub(crate) struct RawStack {
+    /// Leaf first.
+    pub(crate) frames: Box<[RawFrame]>,
+    pub(crate) incomplete: Option<Reason>,
+}
+
+/// The three sections of a stack as the kernel sent them.
+#[derive(Debug)]
+pub(crate) struct Sections {
+    pub(crate) kernel: Vec<u64>,
+    pub(crate) native: Vec<u64>,
+    pub(crate) python: Vec<u64>,
+}
+
+/// All distinct stacks, and which one each slot of the kernel's caches holds.
+#[derive(Debug, Default)]
+pub(crate) struct Stacks {
+    stacks: Vec<RawStack>,
+    by_frames: HashMap<(Box<[RawFrame]>, Option<Reason>), u32>,
+    slots: HashMap<(u32, u32), StackNumber>,
+}
+
+impl Stacks {
+    /// Takes a new stack: merges it, names its lines, and remembers it for its slot.
+    pub(crate) fn define(
+        &mut self,
+        slot: (u32, u32),
+        process: u32,
+        sections: &Sections,
+        codes: &CodeObjects,
+        native_walked: bool,
+    ) -> StackNumber {
+        let Sections { kernel, native, python } = sections;
+        let mut merged = merge(kernel, native, python, native_walked);
+        let frames = place_frames(&mut merged, process, codes);
+        let number = self.intern(frames, merged.incomplete);
+        self.slots.insert(slot, number);
+        number
+    }
+
+    /// The stack that the kernel's cache has in a slot; `None` if the record that brought it was lost.
+    pub(crate) fn find(&self, slot: (u32, u32)) -> Option<StackNumber> {
+        self.slots.get(&slot).copied()
+    }
+
+    /// Every distinct stack, by its number.
+    pub(crate) fn all(&self) -> &[RawStack] {
+        &self.stacks
+    }
+
+    fn intern(&mut self, frames: Vec<RawFrame>, incomplete: Option<Reason>) -> StackNumber {
+        let frames = frames.into_boxed_slice();
+        let key = (frames, incomplete);
+        if let Some(number) = self.by_frames.get(&key) {
+            return StackNumber(*number);
+        }
+        let number = self.stacks.len() as u32;
+        self.stacks.push(RawStack { frames: key.0.clone(), incomplete });
+        self.by_frames.insert(key, number);
+        StackNumber(number)
+    }
+}
+
+fn place_frames(merged: &mut Merged, process: u32, codes: &CodeObjects) -> Vec<RawFrame> {
+    let mut lost = false;
+    let frames = merged
+        .frames
+        .iter()
+        .filter_map(|frame| match *frame {
+            MergedFrame::Kernel(address) => Some(RawFrame::Kernel(address)),
+            MergedFrame::Native { executable, svma } => Some(RawFrame::Native { executable, svma }),
+            MergedFrame::Interpreter { executable, svma } => Some(RawFrame::Interpreter { executable, svma }),
+            MergedFrame::Address(address) => Some(RawFrame::Address { process, address }),
+            MergedFrame::Reason(reason) => Some(RawFrame::Reason(reason)),
+            MergedFrame::Python { code, unit } => match codes.place(code, unit) {
+                Place::Line { function, line } => Some(RawFrame::Python { function, line }),
+                Place::Hidden => None,
+                Place::Unknown => {
+                    lost = true;
+                    Some(RawFrame::Reason(Reason::PythonCodeLost))
+                }
+            },
+        })
+        .collect();
+    if lost {
+        merged.incomplete.get_or_insert(Reason::PythonCodeLost);
+    }
+    frames
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sections(native: &[u64]) -> Sections {
+        Sections { kernel: Vec::new(), native: native.to_vec(), python: Vec::new() }
+    }
+
+    #[test]
+    fn a_slot_means_the_last_stack_that_was_sent_for_it() {
+        let (mut stacks, codes) = (Stacks::default(), CodeObjects::default());
+        let first = stacks.define((0, 7), 0, &sections(&[1 << 60 | 5]), &codes, true);
+        assert_eq!(stacks.find((0, 7)), Some(first));
+        assert_eq!(stacks.find((1, 7)), None);
+        let second = stacks.define((0, 7), 0, &sections(&[1 << 60 | 6]), &codes, true);
+        assert_ne!(first, second);
+        assert_eq!(stacks.find((0, 7)), Some(second));
+        // The same stack from another CPU is the same stack.
+        assert_eq!(stacks.define((1, 3), 0, &sections(&[1 << 60 | 5]), &codes, true), first);
+    }
+
+    #[test]
+    fn a_python_frame_without_definition_is_said_to_be_lost() {
+        let (mut stacks, codes) = (Stacks::default(), CodeObjects::default());
+        let python = vec![3 << 60 | 9 << 28, 4 << 60];
+        let sections = Sections { kernel: Vec::new(), native: vec![1 << 60], python };
+        let number = stacks.define((0, 0), 0, &sections, &codes, true);
+        let stack = &stacks.all()[number.0 as usize];
+        assert_eq!(stack.incomplete, Some(Reason::PythonCodeLost));
+    }
+}

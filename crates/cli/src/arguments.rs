@@ -1,0 +1,300 @@
+//! What can be typed. Only parsing: nothing here looks at the machine.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use viperf_encode::Format;
+
+use crate::exit::{ExitStatus, Failure};
+use crate::quantities::{parse_duration, parse_rate};
+use crate::terminal;
+
+/// Examples first: most readers of a help text want to copy a line from it.
+const TEMPLATE: &str = "{about}\n\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
+
+const EXAMPLES: &str = "\
+Examples:
+  viperf record -- python3 app.py      run a program and profile it
+  viperf record -p 1234 -d 30s         profile a running program for 30 seconds
+  viperf doctor                        what this machine allows, and what is missing
+";
+
+const RECORD_EXAMPLES: &str = "\
+Examples:
+  viperf record -- python3 app.py            run a program, profile it to its end
+  viperf record -p 1234                      profile a running program until Ctrl-C
+  viperf record -d 30s -o all.html           every Python program of the machine, 30 seconds
+  viperf record -p 1234,1235 -F 1khz -o cpu.viperf
+                                             keep everything; `viperf convert` makes the page later
+  viperf record -p 1234 -d 10s -o - | sort   folded stacks on standard output
+";
+
+const RECORD_NOTES: &str = "\
+Files: .html is an interactive page, .folded (.col) are folded stacks, .viperf holds everything that
+was seen and can become any other format. Without -o the page is viperf-NAME-TIME.html in this folder.
+
+Exit codes: 0 done, 1 viperf failed, 2 wrong usage, 3 not permitted, 4 no such process or command,
+5 the kernel lacks something. With `-- COMMAND`, the command's own code if viperf itself succeeded
+(128 + N if signal N ended it).
+";
+
+const CONVERT_EXAMPLES: &str = "\
+Examples:
+  viperf convert cpu.viperf -o cpu.html
+  viperf convert cpu.viperf -o cpu.folded --merge-processes
+  viperf convert cpu.viperf -o - --threads | less
+";
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  sudo viperf doctor         what this machine allows, and what is missing
+  viperf doctor --reasons    why a stack can be incomplete, and what to do
+  viperf doctor --json       the same for programs
+";
+
+const DOCTOR_NOTES: &str = "\
+Exit codes: those that `viperf record` would end with here: 0 ready, 3 not permitted, 5 the kernel
+lacks something.
+";
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "viperf",
+    version,
+    about = "A sampling profiler for Python that shows Python, native and kernel frames in one stack.",
+    before_help = EXAMPLES,
+    help_template = "{about}\n\n{before-help}{usage-heading} {usage}\n\n{all-args}",
+    disable_help_subcommand = true
+)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Sample for a while, write a profile.
+    #[command(before_help = RECORD_EXAMPLES, after_help = RECORD_NOTES, help_template = TEMPLATE)]
+    Record(Box<RecordArguments>),
+    /// Make another format of a .viperf file.
+    #[command(before_help = CONVERT_EXAMPLES, help_template = TEMPLATE)]
+    Convert(ConvertArguments),
+    /// Show what this machine allows and what is missing, with the remedy.
+    #[command(before_help = DOCTOR_EXAMPLES, after_help = DOCTOR_NOTES, help_template = TEMPLATE)]
+    Doctor(DoctorArguments),
+}
+
+/// `viperf record`.
+#[derive(Debug, Args)]
+pub(crate) struct RecordArguments {
+    /// Profile this process (repeat it, or give a list with commas) [default: every Python process]
+    #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',')]
+    #[arg(conflicts_with = "command", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) pids: Vec<u32>,
+
+    /// Do not follow the processes that a target starts
+    #[arg(long)]
+    pub(crate) no_children: bool,
+
+    /// Samples per second and CPU: `99`, `1khz`, `10k`
+    #[arg(short = 'F', long, value_name = "RATE", default_value = "99", value_parser = parse_rate)]
+    pub(crate) rate: u32,
+
+    /// Stop after this time: `30s`, `5m`, `500ms` [default: until Ctrl-C or the target's end]
+    #[arg(short, long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) duration: Option<Duration>,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+
+    /// Leave native frames out
+    #[arg(long)]
+    pub(crate) no_native: bool,
+
+    /// Leave kernel frames out
+    #[arg(long)]
+    pub(crate) no_kernel: bool,
+
+    #[command(flatten)]
+    pub(crate) shape: ShapeArguments,
+
+    /// Write the figures of the summary to FILE as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) stats: Option<PathBuf>,
+
+    /// Start this program and profile it; its output and exit code pass through
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// Where the profile goes.
+#[derive(Debug, Args)]
+pub(crate) struct OutputArguments {
+    /// Write to FILE, in the format of its name; `-` is standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// Write this format, whatever FILE is called: `html`, `folded`, `viperf`
+    #[arg(long, value_name = "FORMAT", value_parser = Format::from_name)]
+    pub(crate) format: Option<Format>,
+}
+
+/// What the written stacks show.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct ShapeArguments {
+    /// Show each thread on its own in folded stacks (the page always can)
+    #[arg(long)]
+    pub(crate) threads: bool,
+
+    /// Show processes of one name as one
+    #[arg(long)]
+    pub(crate) merge_processes: bool,
+
+    /// Show the interpreter's own frames too
+    #[arg(long)]
+    pub(crate) interpreter_frames: bool,
+
+    /// Whether folded frames end in their kind: _[p] Python, _[pn] native, _[k] kernel
+    #[arg(long, value_name = "WHEN", default_value = "on")]
+    pub(crate) frame_kinds: Switch,
+}
+
+/// `on` or `off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    /// Yes.
+    On,
+    /// No.
+    Off,
+}
+
+/// `viperf convert`.
+#[derive(Debug, Args)]
+pub(crate) struct ConvertArguments {
+    /// The .viperf file to read
+    #[arg(value_name = "FILE")]
+    pub(crate) input: PathBuf,
+
+    /// Write to FILE, in the format of its name; `-` is standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+
+    /// Write this format, whatever FILE is called: `html`, `folded`, `viperf`
+    #[arg(long, value_name = "FORMAT", value_parser = Format::from_name)]
+    pub(crate) format: Option<Format>,
+
+    #[command(flatten)]
+    pub(crate) shape: ShapeArguments,
+}
+
+/// `viperf doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArguments {
+    /// List the reasons why a stack can be incomplete
+    #[arg(long)]
+    pub(crate) reasons: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The verb and its arguments, `None` for `viperf` alone.
+///
+/// Help, version and wrong usage are answered here and end the process, wrong usage with code 2.
+pub(crate) fn parse() -> Result<Option<Verb>, Failure> {
+    Ok(Arguments::parse().verb)
+}
+
+/// What `viperf` alone says.
+pub(crate) fn print_short_help() -> Result<ExitStatus, Failure> {
+    let text = format!(
+        "viperf shows where a Python program spends its time, down to C and the kernel.\n\n\
+         {EXAMPLES}\n\
+         `viperf --help` lists the verbs, `viperf VERB --help` explains one.\n"
+    );
+    terminal::print(text.as_bytes())?;
+    Ok(ExitStatus::DONE)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn record(arguments: &[&str]) -> Result<RecordArguments, clap::Error> {
+        let all = ["viperf", "record"].iter().chain(arguments);
+        match Arguments::try_parse_from(all)?.verb {
+            Some(Verb::Record(arguments)) => Ok(*arguments),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definitions_are_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn pids_come_repeated_or_as_a_list() {
+        let arguments = record(&["-p", "1,2", "--pid", "3"]).unwrap();
+        assert_eq!(arguments.pids, [1, 2, 3]);
+        for wrong in ["0", "-1", "x", "1,,2", "99999999999"] {
+            assert!(record(&["-p", wrong]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_command_keeps_its_own_flags() {
+        let arguments = record(&["-F", "1khz", "--", "python3", "-c", "pass", "-p", "1"]).unwrap();
+        assert_eq!(arguments.command, ["python3", "-c", "pass", "-p", "1"]);
+        assert_eq!(arguments.rate, 1000);
+        assert!(arguments.pids.is_empty());
+    }
+
+    #[test]
+    fn processes_and_a_command_exclude_each_other() {
+        let error = record(&["-p", "1", "--", "python3"]).unwrap_err();
+        assert_eq!(error.kind(), clap::error::ErrorKind::ArgumentConflict);
+        assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn without_flags_the_documented_defaults_hold() {
+        let arguments = record(&[]).unwrap();
+        assert_eq!(arguments.rate, 99);
+        assert_eq!(arguments.duration, None);
+        assert_eq!(arguments.shape.frame_kinds, Switch::On);
+        assert!(!arguments.no_children && !arguments.no_native && !arguments.no_kernel);
+    }
+
+    #[test]
+    fn a_format_that_does_not_exist_is_wrong_usage_and_lists_those_that_do() {
+        let error = record(&["--format", "svg"]).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(
+            error.to_string().contains("html, viperf, folded"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn every_help_shows_examples_before_usage() {
+        let mut root = Arguments::command();
+        root.build();
+        let mut commands = vec![root.clone()];
+        commands.extend(root.get_subcommands().cloned());
+        for mut command in commands {
+            let help = command.render_long_help().to_string();
+            let examples = help.find("Examples:");
+            assert!(
+                examples.is_some() && examples < help.find("Usage:"),
+                "{help}"
+            );
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! `viperf convert`: another format of a `.viperf` file.
+
+use std::fs;
+use std::path::Path;
+
+use viperf_encode::encode;
+use viperf_encode::viperf_file::{self, DecodeLimits};
+use viperf_profile::Profile;
+
+use crate::arguments::ConvertArguments;
+use crate::exit::{ExitStatus, Failure};
+use crate::output::{Destination, choose_format, encode_options, next_step};
+use crate::quantities::show_bytes;
+use crate::terminal;
+
+/// Reads the profile, then writes it in the format that was asked for.
+pub(crate) fn run(arguments: &ConvertArguments) -> Result<ExitStatus, Failure> {
+    let ConvertArguments {
+        input,
+        output,
+        format,
+        shape,
+    } = arguments;
+    let format = choose_format(*format, output)?;
+    let destination = Destination::check(output)?;
+    let profile = read_profile(input)?;
+    let bytes = encode(&profile, format, &encode_options(*shape))
+        .map_err(|error| Failure::failed(error.to_string()))?;
+    destination.write(&bytes)?;
+    if destination.path().is_some() {
+        terminal::say(&format!(
+            "wrote {} ({}); {}",
+            output.display(),
+            show_bytes(bytes.len() as u64),
+            next_step(format, output)
+        ));
+    }
+    Ok(ExitStatus::DONE)
+}
+
+/// The profile in a `.viperf` file; of a file that was cut off, as much as is whole.
+fn read_profile(path: &Path) -> Result<Profile, Failure> {
+    let bytes = fs::read(path)
+        .map_err(|error| Failure::failed(format!("{} cannot be read: {error}", path.display())))?;
+    let decoded = viperf_file::decode(&bytes, &DecodeLimits::default())
+        .map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
+    if let Some(damage) = decoded.damage {
+        terminal::say(&format!(
+            "{} is damaged, what comes before is used: {damage}",
+            path.display()
+        ));
+    }
+    Ok(decoded.profile)
+}

@@ -1,0 +1,277 @@
+//! Where the profile goes: standard output, or a file that appears whole or not at all.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
+
+use viperf_encode::{Format, Options, folded, html};
+
+use crate::arguments::{ShapeArguments, Switch};
+use crate::exit::Failure;
+use crate::terminal;
+
+/// A place that could be written to when it was looked at.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Destination {
+    /// Standard output.
+    StandardOutput,
+    /// A file, written beside its place and renamed into it.
+    File(PathBuf),
+    /// A pipe or a device, which has no beside: written directly.
+    Stream(PathBuf),
+}
+
+impl Destination {
+    /// Finds out whether `path` can be written, without changing what is there.
+    pub(crate) fn check(path: &Path) -> Result<Self, Failure> {
+        if path == Path::new("-") {
+            return Ok(Self::StandardOutput);
+        }
+        Self::check_path(path).map_err(|error| not_writable(path, &error))
+    }
+
+    fn check_path(path: &Path) -> io::Result<Self> {
+        // A link stays a link: what it points to is replaced.
+        let target = fs::canonicalize(path).unwrap_or_else(|_new| path.to_path_buf());
+        if let Ok(metadata) = fs::metadata(&target) {
+            let kind = metadata.file_type();
+            if kind.is_dir() {
+                return Err(io::ErrorKind::IsADirectory.into());
+            }
+            if kind.is_fifo() || kind.is_char_device() {
+                return Ok(Self::Stream(target));
+            }
+            // Renaming would replace even a file that its owner has protected.
+            OpenOptions::new().write(true).open(&target)?;
+        }
+        let temporary = temporary_name(&target)?;
+        create_new(&temporary)?;
+        fs::remove_file(&temporary)?;
+        Ok(Self::File(target))
+    }
+
+    /// Writes all of `bytes`.
+    pub(crate) fn write(&self, bytes: &[u8]) -> Result<(), Failure> {
+        match self {
+            Self::StandardOutput => terminal::print(bytes),
+            Self::Stream(path) => OpenOptions::new()
+                .write(true)
+                .open(path)
+                .and_then(|mut stream| stream.write_all(bytes))
+                .map_err(|error| not_writable(path, &error)),
+            Self::File(path) => {
+                replace_file(path, bytes).map_err(|error| not_writable(path, &error))
+            }
+        }
+    }
+
+    /// The file's path, if it is one.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::StandardOutput | Self::Stream(_) => None,
+            Self::File(path) => Some(path),
+        }
+    }
+}
+
+/// Writes beside `path` and renames: a reader, or a viperf that is killed, never leaves half a file.
+fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = temporary_name(path)?;
+    let written = create_new(&temporary)
+        .and_then(|mut file| file.write_all(bytes))
+        .and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        // The first error is the one to tell; what cannot be removed is named after viperf.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+fn create_new(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).open(path)
+}
+
+/// `.NAME.viperf-PID` in the folder of `path`.
+fn temporary_name(path: &Path) -> io::Result<PathBuf> {
+    let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
+    let mut temporary = OsString::from(".");
+    temporary.push(name);
+    temporary.push(format!(".viperf-{}", std::process::id()));
+    Ok(path.with_file_name(temporary))
+}
+
+fn not_writable(path: &Path, error: &io::Error) -> Failure {
+    Failure::failed(format!(
+        "{} cannot be written: {error}; choose another place with -o",
+        path.display()
+    ))
+}
+
+/// The format to write: named, or told by the file's name; folded on standard output, being text.
+pub(crate) fn choose_format(named: Option<Format>, path: &Path) -> Result<Format, Failure> {
+    match named {
+        Some(format) => Ok(format),
+        None if path == Path::new("-") => Ok(Format::Folded),
+        None => Format::from_path(path).map_err(|error| Failure::wrong_usage(error.to_string())),
+    }
+}
+
+/// What the flags mean for each format.
+pub(crate) fn encode_options(shape: ShapeArguments) -> Options {
+    let ShapeArguments {
+        threads,
+        merge_processes,
+        interpreter_frames,
+        frame_kinds,
+    } = shape;
+    Options {
+        folded: folded::Options {
+            threads,
+            merge_processes,
+            interpreter_frames,
+            frame_kinds: frame_kinds == Switch::On,
+        },
+        html: html::Options {
+            merge_processes,
+            interpreter_frames,
+            ..html::Options::default()
+        },
+        ..Options::default()
+    }
+}
+
+/// What to do with the file that was written.
+pub(crate) fn next_step(format: Format, path: &Path) -> String {
+    let shown = path.display();
+    match format {
+        Format::Html => {
+            let absolute = std::path::absolute(path).unwrap_or_else(|_unknown| path.to_path_buf());
+            format!("open it in a browser: file://{}", url_path(&absolute))
+        }
+        Format::Viperf => format!(
+            "make a page of it: viperf convert {shown} -o {}",
+            path.with_extension("html").display()
+        ),
+        Format::Folded => "one line per stack, root first, with its count".to_owned(),
+    }
+}
+
+/// The path as it stands in a `file://` address, so that a terminal makes one link of it.
+fn url_path(path: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt as _;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~+,@".contains(&byte);
+    path.as_os_str()
+        .as_bytes()
+        .iter()
+        .map(|&byte| match plain(byte) {
+            true => char::from(byte).to_string(),
+            false => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn checking_leaves_everything_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let old = folder.path().join("old.html");
+        fs::write(&old, "old").unwrap();
+        let new = folder.path().join("new.html");
+        assert_eq!(
+            Destination::check(&old).unwrap().path(),
+            Some(old.as_path())
+        );
+        assert_eq!(
+            Destination::check(&new).unwrap().path(),
+            Some(new.as_path())
+        );
+        assert_eq!(fs::read(&old).unwrap(), b"old");
+        assert_eq!(names(folder.path()), ["old.html"]);
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_and_nothing_stays_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.html");
+        fs::write(&path, "something longer than the new text").unwrap();
+        Destination::check(&path).unwrap().write(b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(names(folder.path()), ["a.html"]);
+    }
+
+    #[test]
+    fn a_link_stays_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let real = folder.path().join("real.html");
+        let link = folder.path().join("link.html");
+        fs::write(&real, "old").unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        Destination::check(&link).unwrap().write(b"new").unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read(&real).unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_folder_and_a_missing_folder_are_refused_with_the_path_and_a_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        for path in [folder.path().to_path_buf(), folder.path().join("no/a.html")] {
+            let failure = Destination::check(&path).unwrap_err();
+            let expected = format!("{} cannot be written: ", path.display());
+            let text = format!("{failure:?}");
+            assert!(
+                text.contains(&expected) && text.contains("with -o"),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_device_is_written_directly() {
+        let null = Destination::check(Path::new("/dev/null")).unwrap();
+        assert_eq!(null, Destination::Stream("/dev/null".into()));
+        null.write(b"gone").unwrap();
+    }
+
+    #[test]
+    fn a_dash_is_standard_output_and_folded_unless_named() {
+        let dash = Path::new("-");
+        assert_eq!(
+            Destination::check(dash).unwrap(),
+            Destination::StandardOutput
+        );
+        assert_eq!(choose_format(None, dash), Ok(Format::Folded));
+        assert_eq!(choose_format(Some(Format::Html), dash), Ok(Format::Html));
+    }
+
+    #[test]
+    fn the_files_name_tells_the_format() {
+        assert_eq!(
+            choose_format(None, Path::new("a.viperf")),
+            Ok(Format::Viperf)
+        );
+        let failure = choose_format(None, Path::new("a.svg")).unwrap_err();
+        assert!(format!("{failure:?}").contains("code: 2"));
+    }
+
+    #[test]
+    fn the_page_is_shown_as_an_address_that_can_be_clicked() {
+        assert_eq!(
+            next_step(Format::Html, Path::new("/tmp/my page;ü.html")),
+            "open it in a browser: file:///tmp/my%20page%3B%C3%BC.html"
+        );
+    }
+}

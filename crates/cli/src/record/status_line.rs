@@ -1,0 +1,117 @@
+//! The one line that lives while the recording runs.
+
+use std::io::{self, IsTerminal as _};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use viperf_agent::{Progress, Stage};
+
+use crate::quantities::{show_count, show_elapsed};
+use crate::terminal;
+
+/// Redraws per second: enough to look alive, and little to send over a slow connection.
+const REDRAWS_PER_SECOND: u8 = 5;
+
+/// Draws progress on standard error if that is a terminal, and says the notes in any case.
+#[derive(Debug)]
+pub(super) struct StatusLine {
+    bar: ProgressBar,
+    /// A command's output on the same terminal would be torn by a line that redraws itself.
+    silent_while_sampling: bool,
+}
+
+impl StatusLine {
+    pub(super) fn new(runs_command: bool) -> Self {
+        let target = if io::stderr().is_terminal() {
+            ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND)
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let bar = ProgressBar::with_draw_target(None, target);
+        // The default template would add a clock and a bar of its own.
+        if let Ok(style) = ProgressStyle::with_template("{msg}") {
+            bar.set_style(style);
+        }
+        Self {
+            bar,
+            silent_while_sampling: runs_command && io::stdout().is_terminal(),
+        }
+    }
+
+    /// Shows where the recording stands, and the notes that have come since the last call.
+    pub(super) fn show(&self, progress: &Progress) {
+        for note in &progress.notes {
+            self.bar.suspend(|| terminal::say(note));
+        }
+        let is_sampling = !matches!(progress.stage, Stage::Symbolizing { .. });
+        if !(is_sampling && self.silent_while_sampling) {
+            self.bar.set_message(render(progress));
+            self.bar.tick();
+        }
+    }
+
+    /// Takes the line away.
+    pub(super) fn clear(self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn render(progress: &Progress) -> String {
+    let Progress {
+        stage,
+        samples,
+        rate_achieved,
+        processes,
+        lost,
+        elapsed,
+        notes: _,
+    } = progress;
+    match stage {
+        Stage::Starting => "viperf: starting …".to_owned(),
+        Stage::Sampling => {
+            let plural = if *processes == 1 {
+                "process"
+            } else {
+                "processes"
+            };
+            format!(
+                "viperf: {} samples · {rate_achieved:.0}/s · {processes} {plural} · {} lost · {} · Ctrl-C writes the file",
+                show_count(*samples),
+                show_count(*lost),
+                show_elapsed(*elapsed),
+            )
+        }
+        Stage::Symbolizing { done, total } => {
+            format!(
+                "viperf: {} samples · naming frames, {done} of {total} files",
+                show_count(*samples)
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn progress(stage: Stage) -> Progress {
+        Progress {
+            stage,
+            samples: 12_345,
+            rate_achieved: 98.7,
+            processes: 2,
+            lost: 0,
+            elapsed: Duration::from_secs(83),
+            notes: vec![],
+        }
+    }
+
+    #[test]
+    fn sampling_shows_samples_rate_processes_lost_and_time() {
+        assert_eq!(
+            render(&progress(Stage::Sampling)),
+            "viperf: 12,345 samples · 99/s · 2 processes · 0 lost · 1:23 · Ctrl-C writes the file"
+        );
+    }
+}

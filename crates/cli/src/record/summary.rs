@@ -1,0 +1,231 @@
+//! The figures of a run for people.
+
+use std::fmt::Write as _;
+
+use viperf_agent::{RecordOptions, Statistics, Target};
+
+use crate::quantities::{show_bytes, show_count, show_nanoseconds, show_share};
+
+/// A reason that spoils more than this part of the samples is explained.
+const NOTABLE_SHARE: f64 = 0.001;
+
+/// The summary: aligned lines, each reason for an incomplete stack with its count.
+pub(super) fn render(statistics: &Statistics, options: &RecordOptions) -> String {
+    let mut text = String::new();
+    add_samples(&mut text, statistics);
+    add_reasons(&mut text, statistics);
+    add_rate(&mut text, statistics, options);
+    add_cost(&mut text, statistics);
+    if statistics.samples == 0 {
+        add_row(&mut text, "why none", why_no_samples(&options.target));
+    }
+    text
+}
+
+/// `  label          text`.
+fn add_row(text: &mut String, label: &str, value: &str) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "  {label:<14}{value}");
+}
+
+fn add_samples(text: &mut String, statistics: &Statistics) {
+    let Statistics {
+        samples,
+        samples_complete,
+        samples_lost,
+        processes,
+        ..
+    } = statistics;
+    let plural = if *processes == 1 {
+        "process"
+    } else {
+        "processes"
+    };
+    let of = format!(
+        "{} of {} {plural}",
+        show_count(*samples),
+        show_count(*processes)
+    );
+    add_row(text, "samples", &of);
+    let complete = format!(
+        "{} ({})",
+        show_count(*samples_complete),
+        show_share(*samples_complete, *samples)
+    );
+    add_row(text, "complete", &complete);
+    let lost = match samples_lost {
+        0 => "0".to_owned(),
+        lost => format!(
+            "{} ({}): viperf could not keep up; try a lower rate (-F) or fewer targets (-p)",
+            show_count(*lost),
+            show_share(*lost, lost + samples)
+        ),
+    };
+    add_row(text, "lost", &lost);
+}
+
+/// Every reason with its count, the most frequent first, and what to do about the notable ones.
+fn add_reasons(text: &mut String, statistics: &Statistics) {
+    let mut reasons: Vec<(&str, u64)> = statistics
+        .incomplete
+        .iter()
+        .map(|(reason, count)| (reason.as_str(), *count))
+        .collect();
+    reasons.sort_by_key(|(reason, count)| (std::cmp::Reverse(*count), *reason));
+    if reasons.is_empty() {
+        return;
+    }
+    add_row(text, "incomplete", "by reason:");
+    let width = reasons
+        .iter()
+        .map(|(_, count)| show_count(*count).len())
+        .max();
+    for (reason, count) in reasons {
+        let width = width.unwrap_or_default();
+        let share = show_share(count, statistics.samples);
+        let _ = writeln!(
+            text,
+            "    {:>width$}  {share:>8}  {reason}",
+            show_count(count)
+        );
+        let notable = count as f64 > NOTABLE_SHARE * statistics.samples as f64;
+        if let Some(explanation) = find_explanation(reason).filter(|_| notable) {
+            let _ = writeln!(text, "    {:>width$}  {:>8}    {explanation}", "", "");
+        }
+    }
+}
+
+fn find_explanation(reason: &str) -> Option<&'static str> {
+    viperf_agent::reasons()
+        .find(|(name, _)| *name == reason)
+        .map(|(_, explanation)| explanation)
+}
+
+fn add_rate(text: &mut String, statistics: &Statistics, options: &RecordOptions) {
+    let rate = format!(
+        "{:.1} samples per second over all targets, at {} Hz",
+        statistics.rate_achieved, options.rate_hz
+    );
+    add_row(text, "rate", &rate);
+    if let Some(first) = statistics.time_to_first_sample_ms {
+        add_row(
+            text,
+            "first sample",
+            &format!("after {}", show_nanoseconds(first * 1e6)),
+        );
+    }
+}
+
+fn add_cost(text: &mut String, statistics: &Statistics) {
+    let cost = format!(
+        "{} per sample in the kernel, {} CPU and {} memory in viperf, {} BPF maps",
+        show_nanoseconds(statistics.bpf_ns_per_sample),
+        show_nanoseconds(statistics.user_cpu_ms * 1e6),
+        show_bytes(statistics.peak_rss_bytes),
+        show_bytes(statistics.bpf_map_bytes)
+    );
+    add_row(text, "cost", &cost);
+}
+
+fn why_no_samples(target: &Target) -> &'static str {
+    match target {
+        Target::Command(_) => "the command used too little CPU; try a higher rate (-F 999)",
+        Target::Pids(_) => "the target did not use the CPU; a sleeping thread is not sampled",
+        Target::EveryPython => {
+            "no Python process used the CPU; `viperf doctor` lists those it sees"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> RecordOptions {
+        RecordOptions {
+            target: Target::Pids(vec![1]),
+            rate_hz: 99,
+            duration: None,
+            native: true,
+            kernel: true,
+            follow_children: true,
+        }
+    }
+
+    fn statistics() -> Statistics {
+        Statistics {
+            samples: 12_345,
+            samples_complete: 12_300,
+            samples_lost: 0,
+            incomplete: [
+                ("native: unreadable stack".to_owned(), 5),
+                ("native: unknown mapping".to_owned(), 40),
+            ]
+            .into(),
+            processes: 1,
+            rate_achieved: 98.7,
+            bpf_ns_per_sample: 5_123.0,
+            user_cpu_ms: 34.0,
+            peak_rss_bytes: 45_000_000,
+            bpf_map_bytes: 12_000_000,
+            time_to_first_sample_ms: Some(12.0),
+        }
+    }
+
+    #[test]
+    fn a_good_run_reads_well() {
+        let text = render(&statistics(), &options());
+        let expected = "  samples       12,345 of 1 process
+  complete      12,300 (99.6 %)
+  lost          0
+  incomplete    by reason:
+    40     0.3 %  native: unknown mapping
+";
+        assert!(text.starts_with(expected), "{text}");
+        assert!(
+            text.contains("     5   < 0.1 %  native: unreadable stack\n"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with(
+                "  rate          98.7 samples per second over all targets, at 99 Hz
+  first sample  after 12 ms
+  cost          5.1 µs per sample in the kernel, 34 ms CPU and 45 MB memory in viperf, 12 MB BPF maps
+"
+            ),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_notable_reason_is_explained_and_a_rare_one_only_counted() {
+        let text = render(&statistics(), &options());
+        let explanation = |reason| find_explanation(reason).unwrap();
+        assert!(
+            text.contains(explanation("native: unknown mapping")),
+            "{text}"
+        );
+        assert!(
+            !text.contains(explanation("native: unreadable stack")),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn lost_samples_come_with_a_remedy() {
+        let mut statistics = statistics();
+        statistics.samples_lost = 655;
+        let text = render(&statistics, &options());
+        assert!(
+            text.contains("655 (5.0 %): viperf could not keep up; try a lower rate"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn without_samples_the_likely_cause_is_named() {
+        let text = render(&Statistics::default(), &options());
+        assert!(text.contains("did not use the CPU"), "{text}");
+        assert!(text.contains("complete      0 (-)"), "{text}");
+    }
+}

@@ -1,0 +1,18 @@
+//! Writes a page of a made-up profile to standard output, for work on the page.
+//!
+//! `cargo run -p viperf-encode --example synthetic_page -- 20000 > page.html` makes one of 20,000 samples; 0 shows what an
+//! empty profile looks like.
+
+use std::io::Write as _;
+
+use viperf_encode::{Format, Options, encode};
+
+#[path = "../tests/synthetic/mod.rs"]
+mod synthetic;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let samples = std::env::args().nth(1).unwrap_or("20000".into()).parse()?;
+    let profile = synthetic::synthetic_profile(samples).profile;
+    std::io::stdout().write_all(&encode(&profile, Format::Html, &Options::default())?)?;
+    Ok(())
+}

@@ -1,0 +1,192 @@
+//! Samples merged into one call tree: the whole, its processes, their threads, their frames.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use viperf_profile::{FunctionHandle, Handle as _, Profile, StackHandle, ThreadHandle};
+
+use crate::EncodeError;
+
+/// A frame as the page knows it: addresses tell nothing there, so frames that differ only in them are one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct PageFrame {
+    pub(super) function: FunctionHandle,
+    pub(super) line: u32,
+}
+
+/// One node; parents stand before their children.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Node {
+    /// The parent's place; the root's is its own.
+    pub(super) parent: usize,
+    /// By depth: 0 the root, 1 a process, 2 a thread, then [`CallTree::frames`].
+    pub(super) row: u32,
+    /// Samples whose leaf this is.
+    pub(super) count: u64,
+    /// What those samples weigh, in nanoseconds.
+    pub(super) weight_ns: u64,
+}
+
+/// The tree in preorder: neighbours in the file are neighbours in the tree, which compresses well.
+#[derive(Debug, Default)]
+pub(super) struct CallTree {
+    pub(super) frames: Vec<PageFrame>,
+    pub(super) nodes: Vec<Node>,
+}
+
+/// The tree of all samples.
+pub(super) fn build(profile: &Profile) -> Result<CallTree, EncodeError> {
+    let mut builder = Builder::new(profile)?;
+    for row in profile.aggregate() {
+        let place = builder.place_of_stack(row.thread, row.stack)?;
+        if let Some(node) = builder.nodes.get_mut(place) {
+            node.count += row.count;
+            node.weight_ns = node.weight_ns.saturating_add(row.weight_ns);
+        }
+    }
+    Ok(CallTree {
+        frames: builder.frames,
+        nodes: in_preorder(&builder.nodes),
+    })
+}
+
+struct Builder<'a> {
+    profile: &'a Profile,
+    frames: Vec<PageFrame>,
+    /// The page's frame of each frame of the profile.
+    page_frames: Vec<u32>,
+    nodes: Vec<Node>,
+    children: HashMap<(usize, u32), usize>,
+    /// Where the stacks of `thread` end: most of a stack was placed with the one before.
+    thread: Option<ThreadHandle>,
+    stacks: HashMap<StackHandle, usize>,
+}
+
+impl<'a> Builder<'a> {
+    fn new(profile: &'a Profile) -> Result<Self, EncodeError> {
+        let mut frames = Vec::new();
+        let mut numbers = HashMap::new();
+        let mut page_frames = Vec::with_capacity(profile.frames.len());
+        for (_, frame) in profile.frames.iter() {
+            let page_frame = PageFrame {
+                function: frame.function,
+                line: frame.line,
+            };
+            let number = *numbers.entry(page_frame).or_insert(frames.len());
+            if number == frames.len() {
+                frames.push(page_frame);
+            }
+            page_frames.push(page_number("frames", number)?);
+        }
+        let root = Node {
+            parent: 0,
+            row: 0,
+            count: 0,
+            weight_ns: 0,
+        };
+        Ok(Self {
+            profile,
+            frames,
+            page_frames,
+            nodes: vec![root],
+            children: HashMap::new(),
+            thread: None,
+            stacks: HashMap::new(),
+        })
+    }
+
+    fn place_of_stack(
+        &mut self,
+        thread: ThreadHandle,
+        stack: StackHandle,
+    ) -> Result<usize, EncodeError> {
+        if self.thread != Some(thread) {
+            self.thread = Some(thread);
+            self.stacks.clear();
+        }
+        let mut pending = Vec::new();
+        let mut next = Some(stack);
+        let mut place = None;
+        while let Some(handle) = next {
+            place = self.stacks.get(&handle).copied();
+            if place.is_some() {
+                break;
+            }
+            pending.push(handle);
+            next = self
+                .profile
+                .stacks
+                .find(handle)
+                .and_then(|stack| stack.parent);
+        }
+        let mut place = match place {
+            Some(place) => place,
+            None => self.place_of_thread(thread)?,
+        };
+        for handle in pending.into_iter().rev() {
+            if let Some(stack) = self.profile.stacks.find(handle)
+                && let Some(&row) = self.page_frames.get(stack.frame.index() as usize)
+            {
+                place = self.child(place, row)?;
+                self.stacks.insert(handle, place);
+            }
+        }
+        Ok(place)
+    }
+
+    fn place_of_thread(&mut self, thread: ThreadHandle) -> Result<usize, EncodeError> {
+        let process = self.profile.thread(thread)?.process;
+        let place = self.child(0, process.index())?;
+        self.child(place, thread.index())
+    }
+
+    fn child(&mut self, parent: usize, row: u32) -> Result<usize, EncodeError> {
+        let next = self.nodes.len();
+        match self.children.entry((parent, row)) {
+            Entry::Occupied(place) => Ok(*place.get()),
+            Entry::Vacant(vacant) => {
+                page_number("boxes", next)?;
+                vacant.insert(next);
+                self.nodes.push(Node {
+                    parent,
+                    row,
+                    count: 0,
+                    weight_ns: 0,
+                });
+                Ok(next)
+            }
+        }
+    }
+}
+
+/// The page numbers its rows with 32 bits, the greatest of which means "none".
+pub(super) fn page_number(what: &'static str, number: usize) -> Result<u32, EncodeError> {
+    match u32::try_from(number) {
+        Ok(number) if number < u32::MAX => Ok(number),
+        _ => Err(EncodeError::TooMany {
+            what,
+            count: number,
+        }),
+    }
+}
+
+/// The same nodes, each subtree in one run.
+fn in_preorder(nodes: &[Node]) -> Vec<Node> {
+    let mut children: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
+    for (place, node) in nodes.iter().enumerate().skip(1) {
+        if let Some(siblings) = children.get_mut(node.parent) {
+            siblings.push(place);
+        }
+    }
+    let mut ordered = Vec::with_capacity(nodes.len());
+    let mut pending = vec![(0, 0)];
+    while let Some((place, parent)) = pending.pop() {
+        let (Some(&node), Some(below)) = (nodes.get(place), children.get(place)) else {
+            continue;
+        };
+        let new_place = ordered.len();
+        ordered.push(Node { parent, ..node });
+        pending.extend(below.iter().rev().map(|&child| (child, new_place)));
+    }
+    ordered
+}

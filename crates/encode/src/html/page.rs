@@ -1,0 +1,64 @@
+//! The page around the data.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest as _, Sha256};
+
+const TEMPLATE: &str = include_str!("../../web/page.html");
+const STYLE: &str = include_str!("../../web/style.css");
+
+/// The script: parts of one module, in the order in which they build on each other.
+const SCRIPT: &str = concat!(
+    include_str!("../../web/data.js"),
+    include_str!("../../web/names.js"),
+    include_str!("../../web/tree.js"),
+    include_str!("../../web/search.js"),
+    include_str!("../../web/format.js"),
+    include_str!("../../web/colors.js"),
+    include_str!("../../web/text.js"),
+    include_str!("../../web/graph.js"),
+    include_str!("../../web/dom.js"),
+    include_str!("../../web/tooltip.js"),
+    include_str!("../../web/table.js"),
+    include_str!("../../web/about.js"),
+    include_str!("../../web/theme.js"),
+    include_str!("../../web/controls.js"),
+    include_str!("../../web/main.js"),
+);
+
+/// The whole page with `data` in it.
+pub(super) fn render(data: &[u8]) -> String {
+    let data = STANDARD.encode(data);
+    let mut page = String::with_capacity(TEMPLATE.len() + STYLE.len() + SCRIPT.len() + data.len());
+    let mut rest = TEMPLATE;
+    // One pass over the template: a marker inside a script or the data means nothing.
+    while let Some((before, (marker, after))) = rest
+        .split_once("{{")
+        .and_then(|(before, after)| Some((before, after.split_once("}}")?)))
+    {
+        page.push_str(before);
+        match marker {
+            "policy" => page.push_str(&content_security_policy()),
+            "style" => page.push_str(STYLE),
+            "script" => page.push_str(SCRIPT),
+            "profile" => page.push_str(&data),
+            _ => {}
+        }
+        rest = after;
+    }
+    page.push_str(rest);
+    page
+}
+
+/// Nothing may be loaded from anywhere, and nothing may run but the page's own script.
+fn content_security_policy() -> String {
+    format!(
+        "default-src 'none'; script-src {}; style-src {}; img-src data:; base-uri 'none'; form-action 'none'",
+        hash_source(SCRIPT),
+        hash_source(STYLE)
+    )
+}
+
+fn hash_source(text: &str) -> String {
+    format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)))
+}

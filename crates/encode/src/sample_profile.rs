@@ -1,0 +1,199 @@
+//! Profiles for the tests of every format.
+
+use viperf_profile::{
+    Frame, FrameHandle, FrameKind, Function, Process, ProcessHandle, Profile, ProfileInformation,
+    Sample, Thread, ThreadHandle,
+};
+
+/// Names that have broken somebody's format before.
+pub(crate) const HOSTILE_NAMES: [&str; 10] = [
+    "</script><script>document.title='owned'</script>",
+    "<img src=x onerror=\"document.title='owned'\">",
+    "a;b\nc\td\r\u{1b}[31m\u{0}",
+    "back\\slash \\n",
+    "ends in a count 17",
+    "\u{202e}gnp.exe\u{2066}",
+    "\u{2028}separator\u{2029}\u{85}",
+    "",
+    "Ünïcødé 日本語 🐍 e\u{301}",
+    "`${document.title='owned'}` --> ]]> ' \" & %s {0}",
+];
+
+/// Adds a process called `name`.
+pub(crate) fn add_process(profile: &mut Profile, name: &str, pid: u32) -> ProcessHandle {
+    let name = profile.strings.intern(name);
+    let command_line = profile.strings.intern("python3 app.py --port 8000");
+    let python_version = Some(profile.strings.intern("3.12.4"));
+    let parent_pid = Some(1);
+    profile.processes.intern(Process {
+        pid,
+        parent_pid,
+        name,
+        command_line,
+        python_version,
+        start_time_ns: 5,
+    })
+}
+
+/// Adds a thread called `name`.
+pub(crate) fn add_thread(
+    profile: &mut Profile,
+    process: ProcessHandle,
+    name: &str,
+    tid: u32,
+) -> ThreadHandle {
+    let name = profile.strings.intern(name);
+    profile.threads.intern(Thread { process, tid, name })
+}
+
+/// Adds a frame; `place` is the file of a Python frame, the library of any other.
+pub(crate) fn add_frame(
+    profile: &mut Profile,
+    kind: FrameKind,
+    name: &str,
+    place: &str,
+    line: u32,
+) -> FrameHandle {
+    let name = profile.strings.intern(name);
+    let place = (!place.is_empty()).then(|| profile.strings.intern(place));
+    let (file, library) = if kind == FrameKind::Python {
+        (place, None)
+    } else {
+        (None, place)
+    };
+    let function = profile.functions.intern(Function {
+        name,
+        file,
+        library,
+        first_line: 1,
+        kind,
+    });
+    profile.frames.intern(Frame {
+        function,
+        line,
+        address: 0,
+    })
+}
+
+/// Adds `count` samples of one stack, the root first, a millisecond each.
+pub(crate) fn add_samples(
+    profile: &mut Profile,
+    thread: ThreadHandle,
+    frames: &[FrameHandle],
+    count: u64,
+) {
+    let stack = profile
+        .intern_stack_root_first(frames.iter().copied())
+        .expect("tests give frames");
+    for _ in 0..count {
+        let time_ns = profile.samples.len() as u64 * 1_000_000;
+        let cpu = (time_ns % 3) as u32;
+        profile.samples.push(Sample {
+            time_ns,
+            weight_ns: 1_000_000,
+            cpu,
+            thread,
+            stack,
+            complete: true,
+        });
+    }
+}
+
+/// Every kind of frame, two lines of one function, an interpreter frame in between.
+pub(crate) fn small_profile() -> Profile {
+    let mut profile = Profile {
+        information: information(),
+        ..Profile::default()
+    };
+    let process = add_process(&mut profile, "python3", 4242);
+    let main = add_thread(&mut profile, process, "python3", 4242);
+    let worker = add_thread(&mut profile, process, "worker 1", 4243);
+    let start = add_frame(&mut profile, FrameKind::Native, "_start", "python3.12", 0);
+    let eval = add_frame(
+        &mut profile,
+        FrameKind::Interpreter,
+        "_PyEval_EvalFrameDefault",
+        "python3.12",
+        0,
+    );
+    let module = add_frame(
+        &mut profile,
+        FrameKind::Python,
+        "<module>",
+        "/srv/app.py",
+        40,
+    );
+    let line_7 = add_frame(&mut profile, FrameKind::Python, "Job.run", "/srv/app.py", 7);
+    let line_8 = add_frame(&mut profile, FrameKind::Python, "Job.run", "/srv/app.py", 8);
+    let deflate = add_frame(
+        &mut profile,
+        FrameKind::Native,
+        "deflate",
+        "libz.so.1.2.13",
+        0,
+    );
+    let bare = add_frame(
+        &mut profile,
+        FrameKind::Native,
+        "[libz.so.1.2.13+0x1a2b]",
+        "libz.so.1.2.13",
+        0,
+    );
+    let system_call = add_frame(&mut profile, FrameKind::Kernel, "do_syscall_64", "", 0);
+    let broken = add_frame(
+        &mut profile,
+        FrameKind::Incomplete,
+        "stack page not present",
+        "",
+        0,
+    );
+    add_samples(
+        &mut profile,
+        main,
+        &[start, eval, module, line_7, deflate],
+        5,
+    );
+    add_samples(
+        &mut profile,
+        main,
+        &[start, eval, module, line_8, bare, system_call],
+        3,
+    );
+    add_samples(&mut profile, main, &[start, eval, module], 1);
+    add_samples(&mut profile, worker, &[broken, line_7], 2);
+    for sample in profile.samples.iter_mut().rev().take(2) {
+        sample.complete = false;
+    }
+    profile
+        .incomplete
+        .insert("stack page not present".into(), 2);
+    profile.lost = 4;
+    profile
+}
+
+/// Every hostile name as process, thread, function, file, library, reason and in the information.
+pub(crate) fn hostile_profile() -> Profile {
+    let mut profile = Profile::default();
+    for (index, name) in (0..).zip(HOSTILE_NAMES) {
+        let process = add_process(&mut profile, name, index);
+        let thread = add_thread(&mut profile, process, name, index);
+        let frames = FrameKind::ALL.map(|kind| add_frame(&mut profile, kind, name, name, index));
+        add_samples(&mut profile, thread, &frames, 1);
+        profile.incomplete.insert(name.into(), 1);
+        profile.information.target += name;
+    }
+    profile
+}
+
+fn information() -> ProfileInformation {
+    ProfileInformation {
+        viperf_version: "0.1.0".into(),
+        hostname: "build-7".into(),
+        kernel: "6.1.0-28-amd64".into(),
+        started_unix_ns: 1_700_000_000_000_000_000,
+        duration_ns: 10_000_000_000,
+        period_ns: 1_000_000,
+        rate_hz: 999,
+        target: "python3 app.py".into(),
+    }
+}

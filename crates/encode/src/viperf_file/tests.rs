@@ -1,0 +1,321 @@
+use super::*;
+use crate::EncodeError;
+use crate::sample_profile::{
+    add_frame, add_process, add_samples, add_thread, hostile_profile, small_profile,
+};
+use viperf_profile::{FrameKind, Profile};
+
+fn decode_all(bytes: &[u8]) -> Decoded {
+    decode(bytes, &DecodeLimits::default()).unwrap()
+}
+
+/// Several blocks: 40,000 distinct stacks and 80,000 samples, some of them out of order.
+fn large_profile() -> Profile {
+    let mut profile = Profile::default();
+    let process = add_process(&mut profile, "python3", 7);
+    let thread = add_thread(&mut profile, process, "python3", 7);
+    for number in 0..200 {
+        let outer = add_frame(
+            &mut profile,
+            FrameKind::Python,
+            &format!("outer_{number}"),
+            "a.py",
+            number,
+        );
+        for line in 0..200 {
+            let inner = add_frame(&mut profile, FrameKind::Python, "inner", "b.py", line);
+            add_samples(&mut profile, thread, &[outer, inner], 2);
+        }
+    }
+    for (index, sample) in profile.samples.iter_mut().enumerate() {
+        sample.complete = index % 7 != 0;
+        if index % 1000 == 0 {
+            sample.time_ns = u64::MAX - sample.time_ns;
+            sample.weight_ns = u64::MAX;
+        }
+    }
+    profile
+}
+
+/// Twelve bytes of head, then the payload, as `docs/formats/viperf.md` has it.
+fn block_bounds(bytes: &[u8]) -> Vec<(u32, std::ops::Range<usize>)> {
+    let mut bounds = Vec::new();
+    let mut start = 12;
+    while start < bytes.len() {
+        let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+        let end = start + 12 + number(start + 4) as usize;
+        bounds.push((number(start), start..end));
+        start = end;
+    }
+    bounds
+}
+
+#[test]
+fn what_is_written_is_read_back_whole() {
+    for profile in [
+        Profile::default(),
+        small_profile(),
+        hostile_profile(),
+        large_profile(),
+    ] {
+        let bytes = encode(&profile, &Options::default()).unwrap();
+        let Decoded {
+            profile: read,
+            damage,
+        } = decode_all(&bytes);
+        assert_eq!(damage, None);
+        assert!(
+            read == profile,
+            "a profile of {} samples came back changed",
+            profile.samples.len()
+        );
+    }
+}
+
+#[test]
+fn the_first_bytes_and_block_types_are_the_documented_ones() {
+    let bytes = encode(&small_profile(), &Options::default()).unwrap();
+    assert_eq!(bytes[..12], *b"\x93viperf\n\x01\x00\x00\x00");
+    let types: Vec<u32> = block_bounds(&bytes)
+        .into_iter()
+        .map(|(block_type, _)| block_type)
+        .collect();
+    assert_eq!(types, [1, 2, 3]);
+    assert_eq!(
+        bytes[24..28],
+        [0x28, 0xb5, 0x2f, 0xfd],
+        "a payload begins with zstd's magic"
+    );
+}
+
+#[test]
+fn a_profile_written_as_it_grows_is_the_same_as_one_written_at_once() {
+    let whole = large_profile();
+    let mut growing = Profile {
+        information: whole.information.clone(),
+        ..Profile::default()
+    };
+    let mut writer = Writer::new(Options::default());
+    let mut bytes = writer.begin(&growing.information).unwrap();
+    let process = add_process(&mut growing, "python3", 7);
+    let thread = add_thread(&mut growing, process, "python3", 7);
+    for number in 0..200 {
+        let outer = add_frame(
+            &mut growing,
+            FrameKind::Python,
+            &format!("outer_{number}"),
+            "a.py",
+            number,
+        );
+        for line in 0..200 {
+            let inner = add_frame(&mut growing, FrameKind::Python, "inner", "b.py", line);
+            add_samples(&mut growing, thread, &[outer, inner], 2);
+        }
+        if number % 60 == 0 {
+            bytes.extend(writer.append(&growing).unwrap());
+            assert!(
+                writer.append(&growing).unwrap().is_empty(),
+                "nothing is written twice"
+            );
+            let read = decode_all(&bytes);
+            assert!(read.profile.samples == growing.samples);
+            assert!(read.damage.unwrap().contains("cut off"));
+        }
+    }
+    bytes.extend(writer.finish(&growing).unwrap());
+    let read = decode_all(&bytes);
+    assert_eq!(read.damage, None);
+    assert!(read.profile == growing);
+}
+
+#[test]
+fn every_truncation_is_read_as_far_as_its_blocks_are_whole() {
+    let profile = small_profile();
+    let bytes = encode(&profile, &Options::default()).unwrap();
+    let bounds = block_bounds(&bytes);
+    for length in 0..bytes.len() {
+        let answer = decode(&bytes[..length], &DecodeLimits::default());
+        if length < 12 {
+            assert_eq!(answer, Err(DecodeError::NotViperf));
+            continue;
+        }
+        let Decoded {
+            profile: read,
+            damage,
+        } = answer.unwrap();
+        assert_eq!(read.validate(), Ok(()));
+        assert!(damage.unwrap().contains("cut off"));
+        let whole = bounds
+            .iter()
+            .filter(|(_, bounds)| bounds.end <= length)
+            .count();
+        assert_eq!(read.information.target.is_empty(), whole < 1, "{length}");
+        assert_eq!(
+            read.samples.len(),
+            if whole < 2 { 0 } else { profile.samples.len() },
+            "{length}"
+        );
+    }
+}
+
+#[test]
+fn a_truncated_large_file_keeps_the_samples_of_its_whole_blocks() {
+    let profile = large_profile();
+    let bytes = encode(&profile, &Options::default()).unwrap();
+    let bounds = block_bounds(&bytes);
+    let (_, last_rows) = &bounds[bounds.len() - 2];
+    let read = decode_all(&bytes[..last_rows.end - 1]);
+    let kept = read.profile.samples.len();
+    assert!(kept > 30_000 && kept < 80_000, "{kept}");
+    assert!(read.profile.samples == profile.samples[..kept]);
+}
+
+#[test]
+fn any_flipped_bit_is_noticed_and_harms_nothing() {
+    let bytes = encode(&small_profile(), &Options::default()).unwrap();
+    for position in 0..bytes.len() {
+        for bit in 0..8 {
+            let mut flipped = bytes.clone();
+            flipped[position] ^= 1 << bit;
+            match decode(&flipped, &DecodeLimits::default()) {
+                Err(_) => assert!(position < 12),
+                Ok(Decoded { profile, damage }) => {
+                    assert!(damage.is_some(), "bit {bit} of byte {position}");
+                    assert_eq!(profile.validate(), Ok(()));
+                }
+            }
+        }
+    }
+}
+
+/// A checksum is no defence against a file made to harm: here the messages are changed and sealed again.
+#[test]
+fn hostile_messages_with_right_checksums_give_a_valid_profile() {
+    let bytes = encode(&small_profile(), &Options::default()).unwrap();
+    let (_, bounds) = block_bounds(&bytes)[1].clone();
+    let message = zstd::stream::decode_all(&bytes[bounds.start + 12..bounds.end]).unwrap();
+    let mut random = 1_u64;
+    let mut next = move |below: usize| {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (random >> 33) as usize % below
+    };
+    let mut damaged = 0;
+    for _ in 0..20_000 {
+        let mut changed = message.clone();
+        for _ in 0..=next(3) {
+            let position = next(changed.len());
+            changed[position] = next(256) as u8;
+        }
+        changed.truncate(if next(4) == 0 {
+            next(changed.len())
+        } else {
+            changed.len()
+        });
+        let mut file = bytes[..bounds.start].to_vec();
+        file.extend(sealed_block(2, &changed));
+        file.extend(&bytes[bounds.end..]);
+        let read = decode_all(&file);
+        assert_eq!(read.profile.validate(), Ok(()));
+        damaged += usize::from(read.damage.is_some());
+    }
+    assert!(
+        damaged > 10_000,
+        "{damaged} of 20,000 changes were found out"
+    );
+}
+
+/// A block as the document says, by other code than the encoder's.
+fn sealed_block(block_type: u32, message: &[u8]) -> Vec<u8> {
+    let payload = zstd::stream::encode_all(message, 1).unwrap();
+    let mut head = block_type.to_le_bytes().to_vec();
+    head.extend(u32::try_from(payload.len()).unwrap().to_le_bytes());
+    let sum = crc32fast::hash(&[head.as_slice(), &payload].concat());
+    [head.as_slice(), &sum.to_le_bytes(), &payload].concat()
+}
+
+#[test]
+fn blocks_of_unknown_types_are_skipped() {
+    let profile = small_profile();
+    let bytes = encode(&profile, &Options::default()).unwrap();
+    let mut file = bytes[..12].to_vec();
+    for (_, bounds) in block_bounds(&bytes) {
+        file.extend(sealed_block(77, b"news"));
+        file.extend(sealed_block(u32::MAX, &[0; 3000]));
+        file.extend(&bytes[bounds]);
+    }
+    assert_eq!(
+        decode_all(&file),
+        Decoded {
+            profile,
+            damage: None
+        }
+    );
+}
+
+#[test]
+fn bytes_after_the_end_are_damage_and_the_profile_is_kept() {
+    let profile = small_profile();
+    let mut bytes = encode(&profile, &Options::default()).unwrap();
+    bytes.extend([0; 5]);
+    let read = decode_all(&bytes);
+    assert_eq!(read.profile, profile);
+    assert!(
+        read.damage
+            .unwrap()
+            .ends_with("5 bytes follow the last block")
+    );
+}
+
+#[test]
+fn a_block_that_swells_without_end_is_refused() {
+    let mut file = encode(&Profile::default(), &Options::default()).unwrap()[..12].to_vec();
+    file.extend(sealed_block(2, &vec![0; MAXIMUM_BLOCK_BYTES + 1]));
+    assert!(file.len() < 100_000);
+    assert!(
+        decode_all(&file)
+            .damage
+            .unwrap()
+            .contains("larger than 16777216 bytes")
+    );
+}
+
+#[test]
+fn all_blocks_together_stay_within_the_limit() {
+    let bytes = encode(&large_profile(), &Options::default()).unwrap();
+    let read = decode(
+        &bytes,
+        &DecodeLimits {
+            maximum_bytes: 1 << 20,
+        },
+    )
+    .unwrap();
+    assert!(read.damage.unwrap().contains("larger than"));
+    assert_eq!(read.profile.validate(), Ok(()));
+}
+
+#[test]
+fn other_files_and_later_versions_are_told_apart() {
+    let limits = DecodeLimits::default();
+    assert_eq!(decode(b"", &limits), Err(DecodeError::NotViperf));
+    assert_eq!(
+        decode(b"<!doctype html>", &limits),
+        Err(DecodeError::NotViperf)
+    );
+    let later = decode(b"\x93viperf\n\x02\x00\x00\x00", &limits).unwrap_err();
+    assert_eq!(
+        later.to_string(),
+        "the file has version 2 of the .viperf format, this viperf reads version 1: use a newer viperf"
+    );
+}
+
+#[test]
+fn a_row_that_no_block_can_hold_is_an_error() {
+    let mut profile = Profile::default();
+    profile.strings.intern(&"x".repeat(MAXIMUM_BLOCK_BYTES + 1));
+    assert!(matches!(
+        encode(&profile, &Options::default()),
+        Err(EncodeError::RowTooLarge { .. })
+    ));
+}

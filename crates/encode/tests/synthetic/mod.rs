@@ -1,0 +1,320 @@
+//! A profile of any size, the same on every run: random walks over a made-up program.
+
+use viperf_profile::{
+    Frame, FrameHandle, FrameKind, Function, Process, Profile, ProfileInformation, Sample,
+    StringHandle, Thread, ThreadHandle,
+};
+
+/// A name that [`SyntheticProfile::needle_samples`] samples hold, once or more each.
+pub(crate) const NEEDLE: &str = "Needle.thread_through";
+
+const FUNCTIONS: usize = 400;
+const DEEPEST: usize = 34;
+const PERIOD_NS: u64 = 1_001_001;
+
+/// A profile and what is known about it.
+#[derive(Debug)]
+pub(crate) struct SyntheticProfile {
+    /// The profile.
+    pub(crate) profile: Profile,
+    /// How many samples have [`NEEDLE`] in their stack.
+    pub(crate) needle_samples: u64,
+}
+
+/// A profile of `samples` samples; about every second one has a stack of its own.
+pub(crate) fn synthetic_profile(samples: usize) -> SyntheticProfile {
+    let mut profile = Profile {
+        information: information(samples),
+        ..Profile::default()
+    };
+    let threads = add_threads(&mut profile);
+    let program = Program::new(&mut profile);
+    let mut random = Random(7);
+    let mut needle_samples = 0;
+    for number in 0..samples {
+        let thread = threads[random.below(threads.len() * 2).min(threads.len() - 1)];
+        let frames = program.walk(&mut random);
+        needle_samples += u64::from(frames.iter().any(|frame| program.needles.contains(frame)));
+        let complete = !frames.contains(&program.broken);
+        if !complete {
+            *profile
+                .incomplete
+                .entry("stack page not present".into())
+                .or_default() += 1;
+        }
+        let stack = profile
+            .intern_stack_root_first(frames)
+            .expect("a walk has frames");
+        let time_ns = number as u64 * PERIOD_NS / 4;
+        profile.samples.push(Sample {
+            time_ns,
+            weight_ns: PERIOD_NS,
+            cpu: number as u32 % 4,
+            thread,
+            stack,
+            complete,
+        });
+    }
+    SyntheticProfile {
+        profile,
+        needle_samples,
+    }
+}
+
+fn information(samples: usize) -> ProfileInformation {
+    ProfileInformation {
+        viperf_version: "0.1.0".into(),
+        hostname: "build-7".into(),
+        kernel: "6.1.0-28-amd64".into(),
+        started_unix_ns: 1_795_350_000_000_000_000,
+        duration_ns: samples as u64 * PERIOD_NS / 4,
+        period_ns: PERIOD_NS,
+        rate_hz: 999,
+        target: "gunicorn shop.wsgi --workers 2".into(),
+    }
+}
+
+fn add_threads(profile: &mut Profile) -> Vec<ThreadHandle> {
+    let name = profile.strings.intern("gunicorn");
+    let command_line = profile
+        .strings
+        .intern("/usr/bin/python3.12 /srv/shop/.venv/bin/gunicorn shop.wsgi --workers 2");
+    let python_version = Some(profile.strings.intern("3.12.4"));
+    let mut threads = Vec::new();
+    for pid in [4242, 4251] {
+        let process = profile.processes.intern(Process {
+            pid,
+            parent_pid: Some(1),
+            name,
+            command_line,
+            python_version,
+            start_time_ns: 0,
+        });
+        for (offset, name) in ["gunicorn", "ThreadPoolExecu", "ThreadPoolExecu", "asyncio"]
+            .into_iter()
+            .enumerate()
+        {
+            let name = profile.strings.intern(name);
+            threads.push(profile.threads.intern(Thread {
+                process,
+                tid: pid + offset as u32,
+                name,
+            }));
+        }
+    }
+    threads.reverse();
+    threads
+}
+
+/// Functions that call each other with fixed preferences.
+struct Program {
+    start: Vec<FrameHandle>,
+    /// The lines of each function as frames, and the functions it calls.
+    functions: Vec<(Vec<FrameHandle>, Vec<usize>)>,
+    native: Vec<FrameHandle>,
+    kernel: Vec<FrameHandle>,
+    broken: FrameHandle,
+    needles: Vec<FrameHandle>,
+}
+
+impl Program {
+    fn new(profile: &mut Profile) -> Self {
+        let mut random = Random(3);
+        let python = "python3.12";
+        let start = vec![
+            add_frame(profile, FrameKind::Native, "_start", python, 0),
+            add_frame(profile, FrameKind::Native, "Py_BytesMain", python, 0),
+            add_frame(
+                profile,
+                FrameKind::Interpreter,
+                "_PyEval_EvalFrameDefault",
+                python,
+                0,
+            ),
+            add_frame(
+                profile,
+                FrameKind::Python,
+                "<module>",
+                "/srv/shop/.venv/bin/gunicorn",
+                8,
+            ),
+        ];
+        let mut functions = Vec::new();
+        for number in 0..FUNCTIONS {
+            let (name, file) = function_name(number);
+            let lines = (0..3).map(|line| {
+                let line = (number as u32 * 37) % 900 + line * 3 + 1;
+                add_frame(profile, FrameKind::Python, &name, &file, line)
+            });
+            let lines = lines.collect();
+            let calls = (0..2 + random.below(3))
+                .map(|_| (number + 1 + random.below(60)) % FUNCTIONS)
+                .collect();
+            functions.push((lines, calls));
+        }
+        let needles = vec![
+            add_frame(
+                profile,
+                FrameKind::Python,
+                NEEDLE,
+                "/srv/shop/needle.py",
+                11,
+            ),
+            add_frame(
+                profile,
+                FrameKind::Python,
+                NEEDLE,
+                "/srv/shop/needle.py",
+                14,
+            ),
+        ];
+        functions[40].0 = needles.clone();
+        let natives = [
+            ("deflate", "libz.so.1.2.13"),
+            ("inflate_fast", "libz.so.1.2.13"),
+            ("dict_getitem", python),
+            ("_PyObject_Malloc", python),
+            ("list_sort_impl", python),
+            ("sre_ucs1_match", python),
+            ("_int_malloc", "libc.so.6"),
+            ("__memmove_avx_unaligned_erms", "libc.so.6"),
+            ("SHA256_Update", "libcrypto.so.3"),
+            ("DOUBLE_add_AVX512F", "_multiarray_umath.so"),
+            ("[libpq.so.5+0x1f3a0]", "libpq.so.5"),
+            (
+                "std::vector<int, std::allocator<int>>::push_back",
+                "_core.so",
+            ),
+        ];
+        let native = natives
+            .map(|(name, library)| add_frame(profile, FrameKind::Native, name, library, 0))
+            .to_vec();
+        let kernels = [
+            "entry_SYSCALL_64_after_hwframe",
+            "do_syscall_64",
+            "ksys_read",
+            "vfs_read",
+            "copy_user_generic",
+        ];
+        let kernel = kernels
+            .map(|name| add_frame(profile, FrameKind::Kernel, name, "", 0))
+            .to_vec();
+        let broken = add_frame(
+            profile,
+            FrameKind::Incomplete,
+            "stack page not present",
+            "",
+            0,
+        );
+        Self {
+            start,
+            functions,
+            native,
+            kernel,
+            broken,
+            needles,
+        }
+    }
+
+    fn walk(&self, random: &mut Random) -> Vec<FrameHandle> {
+        let mut frames = if random.below(50) == 0 {
+            vec![self.broken]
+        } else {
+            self.start.clone()
+        };
+        let mut function = 0;
+        while frames.len() < DEEPEST {
+            let (lines, calls) = &self.functions[function];
+            frames.push(lines[random.below(lines.len() * 2).min(lines.len() - 1)]);
+            if random.below(14) == 0 {
+                break;
+            }
+            // The first call is the likeliest.
+            function = calls[random
+                .below(calls.len() * 3)
+                .saturating_sub(calls.len() * 2)];
+        }
+        if random.below(3) > 0 {
+            frames.push(self.native[(function + random.below(4)) % self.native.len()]);
+            if random.below(5) == 0 {
+                frames.extend(&self.kernel[..2 + random.below(self.kernel.len() - 1)]);
+            }
+        }
+        frames
+    }
+}
+
+fn function_name(number: usize) -> (String, String) {
+    const NOUNS: [&str; 10] = [
+        "Order", "Basket", "Invoice", "Session", "Query", "Template", "Response", "Image", "Price",
+        "Stock",
+    ];
+    const VERBS: [&str; 10] = [
+        "load",
+        "render",
+        "resolve",
+        "validate",
+        "to_json",
+        "execute",
+        "compress",
+        "__init__",
+        "get",
+        "<listcomp>",
+    ];
+    const FILES: [&str; 5] = [
+        "/srv/shop/.venv/lib/python3.12/site-packages/django/core/handlers/base.py",
+        "/srv/shop/.venv/lib/python3.12/site-packages/django/db/models/query.py",
+        "/srv/shop/views/checkout.py",
+        "/usr/lib/python3.12/json/encoder.py",
+        "/srv/shop/pricing/rules.py",
+    ];
+    let noun = NOUNS[number / 10 % 10];
+    let verb = VERBS[number % 10];
+    let name = if number < 100 {
+        format!("{noun}.{verb}")
+    } else {
+        format!("{noun}{}.{verb}", number / 100)
+    };
+    (name, FILES[number % 5].to_owned())
+}
+
+fn add_frame(
+    profile: &mut Profile,
+    kind: FrameKind,
+    name: &str,
+    place: &str,
+    line: u32,
+) -> FrameHandle {
+    let name = profile.strings.intern(name);
+    let place: Option<StringHandle> = (!place.is_empty()).then(|| profile.strings.intern(place));
+    let (file, library) = if kind == FrameKind::Python {
+        (place, None)
+    } else {
+        (None, place)
+    };
+    let function = profile.functions.intern(Function {
+        name,
+        file,
+        library,
+        first_line: line.min(1),
+        kind,
+    });
+    profile.frames.intern(Frame {
+        function,
+        line,
+        address: 0,
+    })
+}
+
+/// Knuth's linear congruential generator; the high bits are good enough for made-up programs.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % limit
+    }
+}

@@ -1,0 +1,63 @@
+//! What the calling process itself costs.
+
+use std::{fs, os::fd::RawFd, time::Duration};
+
+/// CPU time and memory of the calling process since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnUsage {
+    /// User and system time of all threads.
+    pub cpu: Duration,
+    /// Largest resident memory, in bytes.
+    pub peak_rss_bytes: u64,
+}
+
+/// Reads the usage of the calling process.
+#[must_use]
+pub fn read_own_usage() -> OwnUsage {
+    // SAFETY: rusage is a struct of integers, for which zeroes are a value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel fills the struct, which lives across the call.
+    unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) };
+    let duration = |time: libc::timeval| {
+        Duration::new(
+            time.tv_sec.unsigned_abs(),
+            (time.tv_usec.unsigned_abs() as u32) * 1000,
+        )
+    };
+    OwnUsage {
+        cpu: duration(usage.ru_utime) + duration(usage.ru_stime),
+        // ru_maxrss is in KiB on Linux (getrusage(2)).
+        peak_rss_bytes: usage.ru_maxrss.unsigned_abs() * 1024,
+    }
+}
+
+/// Memory that the kernel accounts to the BPF map behind a descriptor of the calling process, in bytes
+/// (`memlock` in its fdinfo); 0 when it is not a map.
+#[must_use]
+pub fn read_map_memory(descriptor: RawFd) -> u64 {
+    let text = fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).unwrap_or_default();
+    text.lines()
+        .find_map(|line| line.strip_prefix("memlock:")?.trim().parse().ok())
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_passes_and_memory_is_used() {
+        let before = read_own_usage();
+        let mut sum = 0_u64;
+        while read_own_usage().cpu < before.cpu + Duration::from_millis(5) {
+            sum = std::hint::black_box(sum.wrapping_add(1));
+        }
+        assert!(read_own_usage().peak_rss_bytes > 100_000);
+    }
+
+    #[test]
+    fn what_is_no_map_takes_no_map_memory() {
+        assert_eq!(read_map_memory(0), 0);
+        assert_eq!(read_map_memory(-1), 0);
+    }
+}

@@ -1,0 +1,212 @@
+//! Whether every handle of a profile points at a row.
+
+use thiserror::Error;
+
+use crate::frame_table::Frame;
+use crate::function_table::Function;
+use crate::process_table::Process;
+use crate::profile::Profile;
+use crate::sample::Sample;
+use crate::stack_table::Stack;
+use crate::string_table::StringHandle;
+use crate::table::{Handle, Row, Table};
+use crate::thread_table::Thread;
+
+/// What is wrong with a profile.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ProfileError {
+    /// A handle points past the end of its table.
+    #[error("row {row} of the {table} is not there (they are {rows}): the profile is damaged")]
+    NoSuchRow {
+        /// The table, in the plural: `frames`.
+        table: &'static str,
+        /// The row that was asked for.
+        row: u32,
+        /// How many rows the table has.
+        rows: usize,
+    },
+}
+
+impl ProfileError {
+    pub(crate) fn no_such_row(table: &'static str, handle: impl Handle, rows: usize) -> Self {
+        Self::NoSuchRow {
+            table,
+            row: handle.index(),
+            rows,
+        }
+    }
+}
+
+/// Each part destructures its rows in full, so that a new handle field cannot be forgotten here.
+pub(crate) fn validate(profile: &Profile) -> Result<(), ProfileError> {
+    validate_functions(profile)?;
+    validate_stacks(profile)?;
+    validate_processes(profile)?;
+    validate_samples(profile)
+}
+
+fn validate_functions(profile: &Profile) -> Result<(), ProfileError> {
+    for (_, function) in profile.functions.iter() {
+        let &Function {
+            name,
+            file,
+            library,
+            first_line: _,
+            kind: _,
+        } = function;
+        strings(profile, [Some(name), file, library])?;
+    }
+    Ok(())
+}
+
+fn validate_stacks(profile: &Profile) -> Result<(), ProfileError> {
+    for (_, frame) in profile.frames.iter() {
+        let &Frame {
+            function,
+            line: _,
+            address: _,
+        } = frame;
+        within(&profile.functions, function)?;
+    }
+    for (handle, Stack { parent, frame }) in profile.stacks.iter() {
+        within(&profile.frames, frame)?;
+        if let Some(parent) = parent
+            && parent >= handle
+        {
+            let earlier = handle.index() as usize;
+            return Err(ProfileError::no_such_row("stacks", parent, earlier));
+        }
+    }
+    Ok(())
+}
+
+fn validate_processes(profile: &Profile) -> Result<(), ProfileError> {
+    for (_, process) in profile.processes.iter() {
+        let &Process {
+            pid: _,
+            parent_pid: _,
+            name,
+            command_line,
+            python_version,
+            start_time_ns: _,
+        } = process;
+        strings(profile, [Some(name), Some(command_line), python_version])?;
+    }
+    for (_, thread) in profile.threads.iter() {
+        let &Thread {
+            process,
+            tid: _,
+            name,
+        } = thread;
+        within(&profile.processes, process)?;
+        strings(profile, [Some(name), None, None])?;
+    }
+    Ok(())
+}
+
+fn validate_samples(profile: &Profile) -> Result<(), ProfileError> {
+    for sample in &profile.samples {
+        let &Sample {
+            time_ns: _,
+            weight_ns: _,
+            cpu: _,
+            thread,
+            stack,
+            complete: _,
+        } = sample;
+        within(&profile.threads, thread)?;
+        if profile.stacks.find(stack).is_none() {
+            let rows = profile.stacks.len();
+            return Err(ProfileError::no_such_row("stacks", stack, rows));
+        }
+    }
+    Ok(())
+}
+
+fn strings(profile: &Profile, handles: [Option<StringHandle>; 3]) -> Result<(), ProfileError> {
+    for handle in handles.into_iter().flatten() {
+        profile.string(handle)?;
+    }
+    Ok(())
+}
+
+fn within<R: Row>(table: &Table<R>, handle: R::Handle) -> Result<(), ProfileError> {
+    match table.find(handle) {
+        Some(_) => Ok(()),
+        None => Err(ProfileError::no_such_row(R::TABLE, handle, table.len())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame_table::FrameHandle;
+    use crate::function_table::{FrameKind, FunctionHandle};
+    use crate::process_table::ProcessHandle;
+    use crate::stack_table::StackHandle;
+    use crate::thread_table::ThreadHandle;
+
+    /// Each row is put in with one handle that points nowhere; all else is right.
+    #[test]
+    fn a_dangling_handle_in_any_table_is_found() {
+        let dangling_string = StringHandle::from_index(9);
+        type Breakage = fn(&mut Profile, StringHandle);
+        let breakages: [(&str, Breakage); 6] = [
+            ("strings", |profile, name| {
+                profile.functions.intern(Function {
+                    name,
+                    file: None,
+                    library: None,
+                    first_line: 0,
+                    kind: FrameKind::Kernel,
+                });
+            }),
+            ("functions", |profile, _| {
+                let function = FunctionHandle::from_index(0);
+                profile.frames.intern(Frame {
+                    function,
+                    line: 0,
+                    address: 0,
+                });
+            }),
+            ("frames", |profile, _| {
+                profile.intern_stack_root_first([FrameHandle::from_index(0)]);
+            }),
+            ("strings", |profile, name| {
+                profile.processes.intern(Process {
+                    pid: 1,
+                    parent_pid: None,
+                    name,
+                    command_line: name,
+                    python_version: None,
+                    start_time_ns: 0,
+                });
+            }),
+            ("processes", |profile, _| {
+                let name = profile.strings.intern("");
+                let process = ProcessHandle::from_index(0);
+                profile.threads.intern(Thread {
+                    process,
+                    tid: 1,
+                    name,
+                });
+            }),
+            ("threads", |profile, _| {
+                profile.samples.push(Sample {
+                    time_ns: 0,
+                    weight_ns: 0,
+                    cpu: 0,
+                    thread: ThreadHandle::from_index(0),
+                    stack: StackHandle::from_index(0),
+                    complete: true,
+                });
+            }),
+        ];
+        for (named, breakage) in breakages {
+            let mut profile = Profile::default();
+            breakage(&mut profile, dangling_string);
+            let ProfileError::NoSuchRow { table, .. } = profile.validate().unwrap_err();
+            assert_eq!(table, named);
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Symbolization against `nm` and `addr2line`, on programs compiled here and on the machine's own.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod compiled;
+mod installed;
+mod kernel;
+mod oracle;

@@ -1,0 +1,238 @@
+// The flame graph on a canvas. It knows boxes and pixels; what a click means is main.js's matter.
+
+const ROW = 20;
+const PADDING = 6;
+const FONT = '12px system-ui, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif';
+// Narrower boxes are drawn as one stretch per pixel; narrower than this again they have no gap to the next.
+const SLIVER = 1, GAP_FROM = 3, TEXT_FROM = 28;
+
+class FlameGraph {
+  constructor(scroller, space, canvas, names) {
+    Object.assign(this, { scroller, space, canvas, names });
+    this.context = canvas.getContext("2d", { alpha: false });
+    this.context.font = FONT;
+    this.fitter = new TextFitter(this.context);
+    this.zoom = 0;
+    this.hover = -1;
+    this.selected = -1;
+    this.found = null;
+    this.flame = false;
+    this.pending = 0;
+    this.shades = new Map();
+    scroller.addEventListener("scroll", () => this.draw(), { passive: true });
+    new ResizeObserver(() => this.resize()).observe(scroller);
+  }
+
+  setTree(tree) {
+    Object.assign(this, { tree, zoom: 0, hover: -1, selected: -1, found: null });
+    this.resize();
+  }
+
+  setFlame(flame) {
+    this.flame = flame;
+    this.resize();
+    this.scroller.scrollTop = flame ? this.scroller.scrollHeight : 0;
+  }
+
+  setColors(colors) {
+    this.colors = colors;
+    this.redraw();
+  }
+
+  // Shows this node and all below it over the full width.
+  zoomTo(node) {
+    this.zoom = node;
+    this.hover = -1;
+    this.resize();
+    this.reveal(node);
+  }
+
+  // The canvas is as large as the window; only the space behind it is as high as the graph.
+  resize() {
+    if (!this.tree) return;
+    const ratio = window.devicePixelRatio || 1;
+    this.width = this.scroller.clientWidth;
+    this.height = this.scroller.clientHeight;
+    const [width, height] = [Math.round(this.width * ratio), Math.round(this.height * ratio)];
+    if (this.canvas.width !== width || this.canvas.height !== height) {
+      this.canvas.width = width;
+      this.canvas.height = height;
+      this.canvas.style.width = `${this.width}px`;
+      this.canvas.style.height = `${this.height}px`;
+    }
+    this.ratio = ratio;
+    this.rows = this.countRows();
+    this.content = Math.max(this.rows * ROW + 2 * PADDING, this.height);
+    this.space.style.height = `${this.content}px`;
+    this.draw();
+  }
+
+  // How many levels the zoomed node reaches down.
+  countRows() {
+    const { tree, zoom } = this;
+    if (tree.size === 0) return 0;
+    const left = tree.start[zoom], right = left + tree.total[zoom];
+    let depth = tree.depth[zoom];
+    for (; depth + 1 < tree.height; depth++) {
+      const node = findNode(tree, depth + 1, left);
+      if (node === tree.levels[depth + 2] || tree.start[node] >= right) break;
+    }
+    return depth + 1;
+  }
+
+  top(depth) {
+    const above = PADDING + depth * ROW;
+    return (this.flame ? this.content - above - ROW : above) - this.scroller.scrollTop;
+  }
+
+  depthAt(y) {
+    const inContent = y + this.scroller.scrollTop;
+    return Math.floor(((this.flame ? this.content - inContent : inContent) - PADDING) / ROW);
+  }
+
+  // Scrolls so that the node's row can be seen, with its callers where there is room.
+  reveal(node) {
+    const top = this.top(this.tree.depth[node]);
+    if (top >= 0 && top + ROW <= this.height) return;
+    const margin = this.flame ? this.height - 4 * ROW : 3 * ROW;
+    this.scroller.scrollTop += top - margin;
+  }
+
+  redraw() {
+    if (this.pending || !this.tree) return;
+    this.pending = requestAnimationFrame(() => this.draw());
+  }
+
+  draw() {
+    cancelAnimationFrame(this.pending);
+    this.pending = 0;
+    if (!this.tree || !this.colors) return;
+    const started = performance.now();
+    const { context, tree } = this;
+    context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
+    context.fillStyle = this.colors.background;
+    context.fillRect(0, 0, this.width, this.height);
+    context.font = FONT;
+    context.textBaseline = "middle";
+    this.left = tree.start[this.zoom] ?? 0;
+    this.pixel = tree.total[this.zoom] / this.width;
+    this.boxes = 0;
+    for (let depth = 0; depth < this.rows; depth++) {
+      const top = this.top(depth);
+      if (top + ROW > 0 && top < this.height) this.drawLevel(depth, top);
+    }
+    this.drawOutline(this.selected, 2);
+    if (this.hover !== this.selected) this.drawOutline(this.hover, 1);
+    this.drawMilliseconds = performance.now() - started;
+  }
+
+  drawLevel(depth, top) {
+    const { tree, left, pixel } = this;
+    const end = tree.levels[depth + 1], right = left + this.width * pixel;
+    let node = findNode(tree, depth, left);
+    while (node < end && tree.start[node] < right) {
+      const x = Math.max(0, (tree.start[node] - left) / pixel);
+      const to = Math.min(this.width, (tree.start[node] + tree.total[node] - left) / pixel);
+      if (to - x >= SLIVER) {
+        this.drawBox(node, x, top, to - x, depth < tree.depth[this.zoom]);
+        node++;
+      } else {
+        // Everything up to the next whole pixel is one stretch.
+        const next = Math.max(node + 1, findNode(tree, depth, left + (Math.floor(x) + 1) * pixel));
+        this.drawSlivers(node, next, x, top);
+        node = next;
+      }
+    }
+  }
+
+  drawSlivers(node, next, x, top) {
+    const last = next - 1;
+    const to = (this.tree.start[last] + this.tree.total[last] - this.left) / this.pixel;
+    const matched = this.found && isMatch(this.found, node, next);
+    this.context.fillStyle = this.found && !matched ? this.colors.faded : this.color(node);
+    this.context.fillRect(x, top, Math.min(to, x + 1) - x, ROW - 1);
+    this.boxes++;
+  }
+
+  drawBox(node, x, top, width, isAncestor) {
+    const { context, colors } = this;
+    const faded = this.found ? !isMatch(this.found, node) : false;
+    const shown = width >= GAP_FROM ? width - 1 : width;
+    context.fillStyle = faded ? colors.faded : this.color(node);
+    context.globalAlpha = isAncestor ? 0.55 : 1;
+    context.fillRect(x, top, shown, ROW - 1);
+    if (!faded && width >= 6 && this.names.kind(this.tree.entry[node]) === KIND_INCOMPLETE) this.drawHatch(x, top, shown);
+    context.globalAlpha = 1;
+    if (width >= TEXT_FROM) this.drawLabel(node, x + 6, top + ROW / 2, shown - 10, faded);
+    this.boxes++;
+  }
+
+  // Stripes: what is not known must not look like what is, whatever the colours.
+  drawHatch(x, top, width) {
+    const { context } = this;
+    context.save();
+    context.beginPath();
+    context.rect(x, top, width, ROW - 1);
+    context.clip();
+    context.beginPath();
+    for (let at = x - ROW - (x % 7); at < x + width; at += 7) {
+      context.moveTo(at, top + ROW);
+      context.lineTo(at + ROW, top);
+    }
+    context.strokeStyle = this.colors.hatch;
+    context.lineWidth = 1;
+    context.stroke();
+    context.restore();
+  }
+
+  drawLabel(node, x, middle, room, faded) {
+    const { context, colors, names, fitter } = this;
+    const entry = this.tree.entry[node];
+    const text = fitter.fit(names.name(entry, this.tree.view), room);
+    if (!text) return;
+    context.fillStyle = faded ? colors.fadedText : colors.text;
+    context.fillText(text, x, middle);
+    const used = fitter.width(text) + 8;
+    if (text.endsWith("…") || room - used < 40) return;
+    context.fillStyle = faded ? colors.fadedText : colors.place;
+    context.fillText(fitter.fit(names.shortPlace(entry), room - used), x + used, middle);
+  }
+
+  drawOutline(node, width) {
+    if (node < 0 || node >= this.tree.size) return;
+    const box = this.bounds(node);
+    if (box.right < 0 || box.left > this.width) return;
+    const { context } = this;
+    context.strokeStyle = this.colors.text;
+    context.lineWidth = width;
+    const inset = width / 2;
+    const shown = Math.max(2, Math.min(this.width, box.right) - Math.max(0, box.left) - 1);
+    context.strokeRect(Math.max(0, box.left) + inset, box.top + inset, Math.max(1, shown - width), ROW - 1 - width);
+  }
+
+  bounds(node) {
+    const { tree } = this;
+    const left = (tree.start[node] - this.left) / this.pixel;
+    return { left, right: left + tree.total[node] / this.pixel, top: this.top(tree.depth[node]) };
+  }
+
+  color(node) {
+    const entry = this.tree.entry[node];
+    let shade = this.shades.get(entry);
+    if (shade === undefined) {
+      shade = shadeOf(this.names, entry);
+      this.shades.set(entry, shade);
+    }
+    return this.colors.kinds[this.names.kind(entry)][shade];
+  }
+
+  // The node under a point of the canvas; -1 for none.
+  nodeAt(x, y) {
+    const { tree } = this;
+    const depth = this.depthAt(y);
+    if (!(depth >= 0 && depth < this.rows)) return -1;
+    const value = this.left + x * this.pixel;
+    const node = findNode(tree, depth, value);
+    return node < tree.levels[depth + 1] && tree.start[node] <= value ? node : -1;
+  }
+}
