@@ -35,7 +35,7 @@ function factTable(rows) {
 function renderDetails(profile, dialog) {
   const { information } = profile;
   const text = (value) => printable(value ?? "");
-  const started = information.started_unix_ms ? new Date(information.started_unix_ms).toLocaleString() : "";
+  const started = information.started_unix_ms ? formatInstant(information.started_unix_ms) : "";
   const period = information.period_ns ? `one sample stands for ${formatTime(information.period_ns)}` : "";
   const rate = information.rate_hz ? `${COUNT_FORMAT.format(information.rate_hz)} Hz asked for` : "";
   const parts = [closeForm(), element("h2", { id: "details-title" }, "About this profile"), factTable([

@@ -1,8 +1,14 @@
 // What buttons, keys and the pointer do.
 
-function connectDialogs() {
-  for (const [button, dialog] of [["details-button", "details"], ["help-button", "help"]]) {
-    byId(button).addEventListener("click", () => byId(dialog).showModal());
+function openDialog(dialog, render) {
+  render(dialog);
+  dialog.showModal();
+}
+
+function connectDialogs(profile) {
+  byId("details-button").addEventListener("click", () => openDialog(byId("details"), (dialog) => renderDetails(profile, dialog)));
+  byId("help-button").addEventListener("click", () => openDialog(byId("help"), renderHelp));
+  for (const dialog of ["details", "help"]) {
     byId(dialog).addEventListener("click", (event) => {
       if (event.target === byId(dialog)) byId(dialog).close();
     });
@@ -10,7 +16,7 @@ function connectDialogs() {
 }
 
 function connectControls(page) {
-  connectDialogs();
+  connectDialogs(page.profile);
   byId("graph-tab").addEventListener("click", () => page.show("graph"));
   byId("table-tab").addEventListener("click", () => page.show("table"));
   byId("reset").addEventListener("click", () => page.reset());
@@ -42,19 +48,15 @@ function connectPointer(page) {
     return graph.nodeAt(event.clientX - bounds.left, event.clientY - bounds.top);
   };
   const leave = () => {
-    graph.hover = -1;
+    graph.setHover(-1);
     tooltip.hide();
-    graph.redraw();
   };
   graph.canvas.addEventListener("pointermove", (event) => {
     const node = at(event);
     graph.scroller.classList.toggle("over-box", node >= 0);
     if (node < 0) return leave();
     tooltip.show(node, event.clientX, event.clientY);
-    if (node !== graph.hover) {
-      graph.hover = node;
-      graph.redraw();
-    }
+    if (node !== graph.hover) graph.setHover(node);
   });
   graph.canvas.addEventListener("pointerleave", leave);
   graph.scroller.addEventListener("scroll", () => tooltip.hide(), { passive: true });
@@ -93,7 +95,7 @@ const KEY_ACTIONS = {
   i: toggleOrientation,
   t: (page) => page.show(page.tab === "graph" ? "table" : "graph"),
   d: (page) => page.theme.toggle(),
-  "?": () => byId("help").showModal(),
+  "?": () => openDialog(byId("help"), renderHelp),
   Escape: (page) => page.back(),
 };
 

@@ -41,7 +41,7 @@ function readColumns(buffer, offset, descriptions) {
 function buildSource(profile) {
   const size = profile.node_back.length;
   const parent = new Int32Array(size), level = new Uint8Array(size);
-  const self = profile.node_weight ?? Float64Array.from(profile.node_count);
+  const self = profile.node_weight ?? new Float64Array(profile.node_count);
   const total = self.slice();
   for (let node = 0; node < size; node++) {
     const back = profile.node_back[node];

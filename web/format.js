@@ -30,6 +30,12 @@ function formatDuration(nanoseconds) {
   return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
+// The reader's own time zone, named: a profile may come from anywhere.
+function formatInstant(milliseconds) {
+  const parts = { dateStyle: "medium", timeStyle: "long", hourCycle: "h23" };
+  return new Intl.DateTimeFormat("en-GB", parts).format(new Date(milliseconds));
+}
+
 // A value of the tree: the time it stands for, and its samples where the two are one.
 class Scale {
   constructor(profile, whole) {

@@ -3,8 +3,9 @@
 const ROW = 20;
 const PADDING = 6;
 const FONT = '12px system-ui, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif';
-// Narrower boxes are drawn as one stretch per pixel; narrower than this again they have no gap to the next.
-const SLIVER = 1, GAP_FROM = 3, TEXT_FROM = 28;
+// Boxes narrower than two pixels are slivers: one per pixel, in the plain colour of their kind, and drawn as one stretch
+// with the sliver before if that has the same colour.
+const SLIVER = 2, GAP_FROM = 3, TEXT_FROM = 28;
 
 class FlameGraph {
   constructor(scroller, space, canvas, names) {
@@ -19,13 +20,16 @@ class FlameGraph {
     this.flame = false;
     this.pending = 0;
     this.shades = new Map();
+    this.outlines = ["outline selected", "outline"].map((name) => element("div", { class: name, hidden: "" }));
+    space.append(...this.outlines);
+    this.drawMilliseconds = 0;
+    this.shownHeight = 0;
     scroller.addEventListener("scroll", () => this.draw(), { passive: true });
     new ResizeObserver(() => this.resize()).observe(scroller);
   }
 
   setTree(tree) {
     Object.assign(this, { tree, zoom: 0, hover: -1, selected: -1, found: null });
-    this.resize();
   }
 
   setFlame(flame) {
@@ -62,9 +66,13 @@ class FlameGraph {
     }
     this.ratio = ratio;
     this.rows = this.countRows();
+    // A flame stands on the ground: what is kept in view is the distance from there.
+    const fromBottom = (this.content ?? 0) - this.scroller.scrollTop - this.shownHeight;
+    this.shownHeight = this.height;
     this.content = Math.max(this.rows * ROW + 2 * PADDING, this.height);
     this.space.style.height = `${this.content}px`;
-    this.draw();
+    if (this.flame) this.scroller.scrollTop = this.content - this.height - fromBottom;
+    this.redraw();
   }
 
   // How many levels the zoomed node reaches down.
@@ -117,40 +125,63 @@ class FlameGraph {
     this.left = tree.start[this.zoom] ?? 0;
     this.pixel = tree.total[this.zoom] / this.width;
     this.boxes = 0;
+    this.stretch = { left: 0, right: 0, color: "" };
     for (let depth = 0; depth < this.rows; depth++) {
       const top = this.top(depth);
       if (top + ROW > 0 && top < this.height) this.drawLevel(depth, top);
     }
-    this.drawOutline(this.selected, 2);
-    if (this.hover !== this.selected) this.drawOutline(this.hover, 1);
+    this.placeOutlines();
     this.drawMilliseconds = performance.now() - started;
   }
 
   drawLevel(depth, top) {
     const { tree, left, pixel } = this;
     const end = tree.levels[depth + 1], right = left + this.width * pixel;
+    const isAncestor = depth < tree.depth[this.zoom];
     let node = findNode(tree, depth, left);
     while (node < end && tree.start[node] < right) {
       const x = Math.max(0, (tree.start[node] - left) / pixel);
       const to = Math.min(this.width, (tree.start[node] + tree.total[node] - left) / pixel);
       if (to - x >= SLIVER) {
-        this.drawBox(node, x, top, to - x, depth < tree.depth[this.zoom]);
+        this.drawStretch(top);
+        this.drawBox(node, this.snap(x), top, this.snap(to) - this.snap(x), isAncestor);
         node++;
       } else {
-        // Everything up to the next whole pixel is one stretch.
-        const next = Math.max(node + 1, findNode(tree, depth, left + (Math.floor(x) + 1) * pixel));
-        this.drawSlivers(node, next, x, top);
-        node = next;
+        // Everything up to the next whole pixel is one sliver.
+        const next = to >= Math.floor(x) + 1 ? node + 1 : findNode(tree, depth, left + (Math.floor(x) + 1) * pixel);
+        this.addSliver(node, Math.max(node + 1, next), x, top);
+        node = Math.max(node + 1, next);
       }
     }
+    this.drawStretch(top);
   }
 
-  drawSlivers(node, next, x, top) {
+  // Edges on whole pixels of the screen are sharp, and several times faster to fill.
+  snap(x) {
+    return Math.round(x * this.ratio) / this.ratio;
+  }
+
+  addSliver(node, next, x, top) {
+    const { stretch, colors, tree } = this;
     const last = next - 1;
-    const to = (this.tree.start[last] + this.tree.total[last] - this.left) / this.pixel;
-    const matched = this.found && isMatch(this.found, node, next);
-    this.context.fillStyle = this.found && !matched ? this.colors.faded : this.color(node);
-    this.context.fillRect(x, top, Math.min(to, x + 1) - x, ROW - 1);
+    const right = (tree.start[last] + tree.total[last] - this.left) / this.pixel;
+    const faded = this.found && !isMatch(this.found, node, next);
+    const color = faded ? colors.faded : colors.kinds[this.names.kind(tree.entry[node])][1];
+    if (color !== stretch.color || x > stretch.right + 0.5) {
+      this.drawStretch(top);
+      stretch.left = x;
+      stretch.color = color;
+    }
+    stretch.right = right;
+  }
+
+  drawStretch(top) {
+    const { context, stretch } = this;
+    if (stretch.color === "") return;
+    context.fillStyle = stretch.color;
+    const left = this.snap(stretch.left);
+    context.fillRect(left, top, Math.max(this.snap(stretch.right) - left, 1 / this.ratio), ROW - 1);
+    stretch.color = "";
     this.boxes++;
   }
 
@@ -198,16 +229,25 @@ class FlameGraph {
     context.fillText(fitter.fit(names.shortPlace(entry), room - used), x + used, middle);
   }
 
-  drawOutline(node, width) {
-    if (node < 0 || node >= this.tree.size) return;
-    const box = this.bounds(node);
-    if (box.right < 0 || box.left > this.width) return;
-    const { context } = this;
-    context.strokeStyle = this.colors.text;
-    context.lineWidth = width;
-    const inset = width / 2;
-    const shown = Math.max(2, Math.min(this.width, box.right) - Math.max(0, box.left) - 1);
-    context.strokeRect(Math.max(0, box.left) + inset, box.top + inset, Math.max(1, shown - width), ROW - 1 - width);
+  setHover(node) {
+    this.hover = node;
+    this.placeOutlines();
+  }
+
+  // Outlines are elements over the canvas, so that moving one draws nothing anew.
+  placeOutlines() {
+    this.placeOutline(this.outlines[0], this.selected);
+    this.placeOutline(this.outlines[1], this.hover === this.selected ? -1 : this.hover);
+  }
+
+  placeOutline(outline, node) {
+    const box = node >= 0 && node < this.tree.size ? this.bounds(node) : null;
+    outline.hidden = !box || box.right < 0 || box.left > this.width;
+    if (outline.hidden) return;
+    const left = Math.max(0, box.left), right = Math.min(this.width, box.right);
+    outline.style.left = `${left}px`;
+    outline.style.top = `${box.top + this.scroller.scrollTop}px`;
+    outline.style.width = `${Math.max(3, right - left - 1)}px`;
   }
 
   bounds(node) {

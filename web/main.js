@@ -21,22 +21,22 @@ class Page {
     });
     this.theme = new Theme(byId("theme-button"), () => this.recolor());
     renderHead(profile, byId("target"), byId("facts"));
-    renderDetails(profile, byId("details"));
-    renderHelp(byId("help"));
   }
 
   start() {
-    this.rebuild();
+    const address = new URLSearchParams(location.hash.slice(1));
+    this.setSearchField(address.get("search") ?? "", address.get("regex") === "1");
+    this.showPanel(address.get("tab") === "table" ? "table" : "graph");
+    this.rebuild(history.state?.path ?? []);
+    this.pushed = history.state?.pushed ?? 0;
     connectControls(this);
     connectKeys(this);
     connectPointer(this);
-    this.readAddress();
     addEventListener("popstate", (event) => this.restore(event.state));
   }
 
   // The tree anew, after a change of what it shows.
-  rebuild() {
-    const path = this.graph.tree ? pathTo(this.graph.tree, this.graph.zoom) : [];
+  rebuild(path = pathTo(this.tree, this.graph.zoom)) {
     this.tree = buildTree(this.source, this.names, this.view);
     this.graph.setTree(this.tree);
     this.graph.zoomTo(findPath(this.tree, path));
@@ -81,7 +81,7 @@ class Page {
   select(node) {
     this.graph.selected = node;
     if (node >= 0) this.graph.reveal(node);
-    this.graph.redraw();
+    this.graph.placeOutlines();
   }
 
   // Search
@@ -96,10 +96,14 @@ class Page {
     if (this.tab === "table") this.fillTable();
   }
 
-  setSearch(text, regex) {
+  setSearchField(text, regex) {
     byId("search").value = text;
     this.regex = regex;
     byId("search-regex").setAttribute("aria-pressed", String(regex));
+  }
+
+  setSearch(text, regex) {
+    this.setSearchField(text, regex);
     this.search();
     this.store("replaceState");
   }
@@ -128,12 +132,16 @@ class Page {
     this.table.fill(this.tree, this.graph.zoom, this.test);
   }
 
-  show(tab) {
+  showPanel(tab) {
     this.tab = tab;
     for (const name of ["graph", "table"]) {
       byId(`${name}-tab`).setAttribute("aria-selected", String(name === tab));
       byId(`${name}-panel`).hidden = name !== tab;
     }
+  }
+
+  show(tab) {
+    this.showPanel(tab);
     this.tooltip.hide();
     if (tab === "table") this.fillTable();
     else this.graph.resize();
@@ -170,17 +178,6 @@ class Page {
       this.pushed = 0;
     }
   }
-
-  readAddress() {
-    const address = new URLSearchParams(location.hash.slice(1));
-    const state = history.state;
-    this.show(address.get("tab") === "table" ? "table" : "graph");
-    this.setSearch(address.get("search") ?? "", address.get("regex") === "1");
-    if (state) {
-      this.restore(state);
-      this.store("replaceState");
-    }
-  }
 }
 
 // What was measured and found, for tests and for the curious.
@@ -202,7 +199,7 @@ async function main() {
     for (const id of ["graph-panel", "path", "legend"]) byId(id).hidden = true;
     document.querySelector(".bar").hidden = true;
     document.documentElement.dataset.state = "empty";
-    connectDialogs();
+    connectDialogs(profile);
     return;
   }
   page.start();

@@ -70,7 +70,7 @@ class FunctionTable {
   renderRow(row, index) {
     const made = element("div", { class: "table-row", role: "row", title: `${row.name}\n${row.place}` },
       this.renderAmount(row.self), this.renderAmount(row.total),
-      element("span", {}, row.name), element("span", { class: "place" }, row.place),
+      element("span", {}, row.name), element("span", { class: "place" }, element("bdi", {}, row.place)),
       element("span", { class: "kind" }, swatch(this.graph, row.kind), KIND_NAMES[row.kind]));
     made.style.top = `${index * TABLE_ROW}px`;
     made.addEventListener("click", () => this.onChoose(row));

@@ -277,7 +277,10 @@ struct process_record {
 struct capture_record {
 	struct record_header header;
 	unsigned int tgid;
+	/* It belongs to the last sample of this CPU. */
+	unsigned int cpu;
 	unsigned int captured;
+	unsigned int reserved;
 	unsigned long long ip;
 	unsigned long long sp;
 	unsigned long long bp;

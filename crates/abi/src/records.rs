@@ -291,8 +291,12 @@ pub struct CaptureRecord {
     pub header: RecordHeader,
     /// Pid.
     pub tgid: u32,
+    /// It belongs to the last sample of this CPU.
+    pub cpu: u32,
     /// Bytes of stack that follow, from `sp` upwards.
     pub captured: u32,
+    /// Zero.
+    pub reserved: u32,
     /// Instruction pointer.
     pub ip: u64,
     /// Stack pointer.

@@ -6,8 +6,8 @@ use std::{
 };
 
 use viperf_profile::{
-    Frame, FrameHandle, FrameKind, Function, FunctionHandle, Process, ProcessHandle, Profile, ProfileInformation, Sample,
-    StackHandle, Thread, ThreadHandle,
+    Frame, FrameHandle, FrameKind, Function, FunctionHandle, Process, ProcessHandle, Profile,
+    ProfileInformation, Sample, StackHandle, Thread, ThreadHandle,
 };
 use viperf_symbolize::{KernelSymbol, NativeSymbol, NoSymbol, Symbolizer};
 
@@ -37,7 +37,12 @@ pub(crate) fn build(
     symbolizing: &mut dyn FnMut(usize, usize),
 ) -> Profile {
     let names = symbolize(recording, symbolizing);
-    let mut builder = Builder { recording, names, profile: Profile::default(), frames: HashMap::new() };
+    let mut builder = Builder {
+        recording,
+        names,
+        profile: Profile::default(),
+        frames: HashMap::new(),
+    };
     builder.profile.information = information(options, costs, started);
     builder.profile.lost = costs.lost_samples + recording.unknown_stacks;
     let stacks = builder.add_stacks();
@@ -46,7 +51,9 @@ pub(crate) fn build(
 }
 
 fn information(options: &RecordOptions, costs: &Costs, started: SystemTime) -> ProfileInformation {
-    let since_epoch = started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since_epoch = started
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     ProfileInformation {
         viperf_version: env!("CARGO_PKG_VERSION").to_owned(),
         hostname: viperf_process::read_hostname(),
@@ -66,7 +73,11 @@ fn describe(target: &Target) -> String {
             let numbers: Vec<String> = pids.iter().map(u32::to_string).collect();
             format!("pid {}", numbers.join(", "))
         }
-        Target::Command(words) => words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" "),
+        Target::Command(words) => words
+            .iter()
+            .map(|word| word.to_string_lossy())
+            .collect::<Vec<_>>()
+            .join(" "),
     }
 }
 
@@ -74,7 +85,12 @@ fn symbolize(recording: &Recording, symbolizing: &mut dyn FnMut(usize, usize)) -
     let mut native: BTreeMap<u32, BTreeSet<u64>> = BTreeMap::new();
     let mut generated: BTreeMap<u32, BTreeSet<u64>> = BTreeMap::new();
     let mut kernel = BTreeSet::new();
-    for frame in recording.stacks.all().iter().flat_map(|stack| &stack.frames) {
+    for frame in recording
+        .stacks
+        .all()
+        .iter()
+        .flat_map(|stack| &stack.frames)
+    {
         match *frame {
             RawFrame::Native { executable, svma } | RawFrame::Interpreter { executable, svma } => {
                 native.entry(executable).or_default().insert(svma);
@@ -90,22 +106,42 @@ fn symbolize(recording: &Recording, symbolizing: &mut dyn FnMut(usize, usize)) -
     }
     let symbolizer = Symbolizer::default();
     let total = native.len() + 1;
-    let mut names = Names { native: HashMap::new(), kernel: HashMap::new(), generated: HashMap::new() };
+    let mut names = Names {
+        native: HashMap::new(),
+        kernel: HashMap::new(),
+        generated: HashMap::new(),
+    };
     for (done, (number, addresses)) in native.into_iter().enumerate() {
         symbolizing(done, total);
         let addresses: Vec<u64> = addresses.into_iter().collect();
-        let path = recording.executables.find(number).map(|executable| executable.path()).unwrap_or_default();
+        let path = recording
+            .executables
+            .find(number)
+            .map(|executable| executable.path())
+            .unwrap_or_default();
         let symbols = symbolizer.symbolize_file(&path, &addresses);
-        names.native.insert(number, addresses.into_iter().zip(symbols).collect());
+        names
+            .native
+            .insert(number, addresses.into_iter().zip(symbols).collect());
     }
     symbolizing(total - 1, total);
     let addresses: Vec<u64> = kernel.into_iter().collect();
-    names.kernel = addresses.iter().copied().zip(symbolizer.symbolize_kernel(&addresses)).collect();
+    names.kernel = addresses
+        .iter()
+        .copied()
+        .zip(symbolizer.symbolize_kernel(&addresses))
+        .collect();
     for (process, addresses) in generated {
-        let pid = recording.processes.descriptions().get(process as usize).map_or(0, |process| process.pid);
+        let pid = recording
+            .processes
+            .descriptions()
+            .get(process as usize)
+            .map_or(0, |process| process.pid);
         let addresses: Vec<u64> = addresses.into_iter().collect();
         let symbols = symbolizer.symbolize_perf_map(pid, &addresses);
-        names.generated.insert(process, addresses.into_iter().zip(symbols).collect());
+        names
+            .generated
+            .insert(process, addresses.into_iter().zip(symbols).collect());
     }
     symbolizing(total, total);
     names
@@ -124,9 +160,17 @@ impl Builder<'_> {
         let recording = self.recording;
         let mut handles = Vec::with_capacity(recording.stacks.all().len());
         for stack in recording.stacks.all() {
-            let mut frames: Vec<FrameHandle> = stack.frames.iter().map(|frame| self.frame(*frame)).collect();
+            let mut frames: Vec<FrameHandle> = stack
+                .frames
+                .iter()
+                .map(|frame| self.frame(*frame))
+                .collect();
             if frames.is_empty() {
-                frames.push(self.plain_frame("[no frames of the kinds asked for]", FrameKind::Incomplete, 0));
+                frames.push(self.plain_frame(
+                    "no frames of the kinds asked for",
+                    FrameKind::Incomplete,
+                    0,
+                ));
             }
             handles.push(self.profile.intern_stack_leaf_first(frames));
         }
@@ -135,21 +179,43 @@ impl Builder<'_> {
 
     fn add_samples(&mut self, stacks: &[Option<StackHandle>], weight_ns: u64) {
         let recording = self.recording;
-        let first_ns = recording.samples.iter().map(|sample| sample.time_ns).min().unwrap_or(0);
+        let first_ns = recording
+            .samples
+            .iter()
+            .map(|sample| sample.time_ns)
+            .min()
+            .unwrap_or(0);
         let processes = self.add_processes();
         let mut threads: HashMap<(u32, u32, u32), ThreadHandle> = HashMap::new();
         for sample in &recording.samples {
             let index = sample.stack.0 as usize;
-            let (Some(Some(stack)), Some(raw)) = (stacks.get(index), recording.stacks.all().get(index)) else { continue };
-            let Some(process) = processes.get(&sample.process) else { continue };
+            let (Some(Some(stack)), Some(raw)) =
+                (stacks.get(index), recording.stacks.all().get(index))
+            else {
+                continue;
+            };
+            let Some(process) = processes.get(&sample.process) else {
+                continue;
+            };
             let key = (sample.process, sample.tid, sample.thread_name);
             let thread = *threads.entry(key).or_insert_with(|| {
-                let name = recording.thread_names.get(sample.thread_name as usize).map_or("", String::as_str);
+                let name = recording
+                    .thread_names
+                    .get(sample.thread_name as usize)
+                    .map_or("", String::as_str);
                 let name = self.profile.strings.intern(name);
-                self.profile.threads.intern(Thread { process: *process, tid: sample.tid, name })
+                self.profile.threads.intern(Thread {
+                    process: *process,
+                    tid: sample.tid,
+                    name,
+                })
             });
             if let Some(reason) = raw.incomplete {
-                *self.profile.incomplete.entry(reason.text().to_owned()).or_default() += 1;
+                *self
+                    .profile
+                    .incomplete
+                    .entry(reason.text().to_owned())
+                    .or_default() += 1;
             }
             self.profile.samples.push(Sample {
                 time_ns: sample.time_ns - first_ns,
@@ -166,13 +232,22 @@ impl Builder<'_> {
     /// Those that have samples, by index of their description.
     fn add_processes(&mut self) -> HashMap<u32, ProcessHandle> {
         let recording = self.recording;
-        let sampled: BTreeSet<u32> = recording.samples.iter().map(|sample| sample.process).collect();
+        let sampled: BTreeSet<u32> = recording
+            .samples
+            .iter()
+            .map(|sample| sample.process)
+            .collect();
         let mut handles = HashMap::new();
         for index in sampled {
-            let Some(process) = recording.processes.descriptions().get(index as usize) else { continue };
+            let Some(process) = recording.processes.descriptions().get(index as usize) else {
+                continue;
+            };
             let name = self.profile.strings.intern(&process.name);
             let command_line = self.profile.strings.intern(&process.command_line);
-            let python_version = process.python_version.as_ref().map(|version| self.profile.strings.intern(version));
+            let python_version = process
+                .python_version
+                .as_ref()
+                .map(|version| self.profile.strings.intern(version));
             let handle = self.profile.processes.intern(Process {
                 pid: process.pid,
                 parent_pid: process.parent,
@@ -192,13 +267,15 @@ impl Builder<'_> {
         }
         let handle = match raw {
             RawFrame::Kernel(address) => self.kernel_frame(address),
-            RawFrame::Native { executable, svma } => self.native_frame(executable, svma, FrameKind::Native),
-            RawFrame::Interpreter { executable, svma } => self.native_frame(executable, svma, FrameKind::Interpreter),
+            RawFrame::Native { executable, svma } => {
+                self.native_frame(executable, svma, FrameKind::Native)
+            }
+            RawFrame::Interpreter { executable, svma } => {
+                self.native_frame(executable, svma, FrameKind::Interpreter)
+            }
             RawFrame::Address { process, address } => self.generated_frame(process, address),
             RawFrame::Python { function, line } => self.python_frame(function, line),
-            RawFrame::Reason(reason) => {
-                self.plain_frame(&format!("[{}]", reason.text()), FrameKind::Incomplete, 0)
-            }
+            RawFrame::Reason(reason) => self.plain_frame(reason.text(), FrameKind::Incomplete, 0),
         };
         self.frames.insert(raw, handle);
         handle
@@ -210,40 +287,95 @@ impl Builder<'_> {
         };
         let name = self.profile.strings.intern(&python.qualname);
         let file = Some(self.profile.strings.intern(&python.filename));
-        let function =
-            Function { name, file, library: None, first_line: python.first_line, kind: FrameKind::Python };
+        let function = Function {
+            name,
+            file,
+            library: None,
+            first_line: python.first_line,
+            kind: FrameKind::Python,
+        };
         let function = self.profile.functions.intern(function);
-        self.profile.frames.intern(Frame { function, line, address: 0 })
+        self.profile.frames.intern(Frame {
+            function,
+            line,
+            address: 0,
+        })
     }
 
     fn native_frame(&mut self, executable: u32, svma: u64, kind: FrameKind) -> FrameHandle {
-        let library = self.recording.executables.find(executable).map_or("?", |executable| executable.name.as_str());
-        let symbol = self.names.native.get(&executable).and_then(|symbols| symbols.get(&svma));
+        let library = self
+            .recording
+            .executables
+            .find(executable)
+            .map_or("?", |executable| executable.name.as_str());
+        let symbol = self
+            .names
+            .native
+            .get(&executable)
+            .and_then(|symbols| symbols.get(&svma));
         let (function, line) = match symbol {
             Some(Ok(symbol)) => {
                 let line = symbol.line.unwrap_or(0);
-                (intern_native(&mut self.profile, symbol, library, kind), line)
+                (
+                    intern_native(&mut self.profile, symbol, library, kind),
+                    line,
+                )
             }
-            _ => (intern_function(&mut self.profile, &format!("[{library}+{svma:#x}]"), Some(library), kind), 0),
+            _ => (
+                intern_function(
+                    &mut self.profile,
+                    &format!("[{library}+{svma:#x}]"),
+                    Some(library),
+                    kind,
+                ),
+                0,
+            ),
         };
-        self.profile.frames.intern(Frame { function, line, address: svma })
+        self.profile.frames.intern(Frame {
+            function,
+            line,
+            address: svma,
+        })
     }
 
     fn generated_frame(&mut self, process: u32, address: u64) -> FrameHandle {
-        let symbol = self.names.generated.get(&process).and_then(|symbols| symbols.get(&address));
+        let symbol = self
+            .names
+            .generated
+            .get(&process)
+            .and_then(|symbols| symbols.get(&address));
         let function = match symbol {
-            Some(Ok(symbol)) => intern_native(&mut self.profile, symbol, "[generated code]", FrameKind::Native),
-            _ => intern_function(&mut self.profile, "[code without a file]", None, FrameKind::Native),
+            Some(Ok(symbol)) => intern_native(
+                &mut self.profile,
+                symbol,
+                "[generated code]",
+                FrameKind::Native,
+            ),
+            _ => intern_function(
+                &mut self.profile,
+                "[code without a file]",
+                None,
+                FrameKind::Native,
+            ),
         };
-        self.profile.frames.intern(Frame { function, line: 0, address })
+        self.profile.frames.intern(Frame {
+            function,
+            line: 0,
+            address,
+        })
     }
 
     fn kernel_frame(&mut self, address: u64) -> FrameHandle {
         match self.names.kernel.get(&address) {
             Some(Ok(symbol)) => {
                 let library = symbol.module.as_deref();
-                let function = intern_function(&mut self.profile, &symbol.name, library, FrameKind::Kernel);
-                self.profile.frames.intern(Frame { function, line: 0, address })
+                let function =
+                    intern_function(&mut self.profile, &symbol.name, library, FrameKind::Kernel);
+                self.profile.frames.intern(Frame {
+                    function,
+                    line: 0,
+                    address,
+                })
             }
             _ => self.plain_frame("[kernel]", FrameKind::Kernel, address),
         }
@@ -251,19 +383,48 @@ impl Builder<'_> {
 
     fn plain_frame(&mut self, name: &str, kind: FrameKind, address: u64) -> FrameHandle {
         let function = intern_function(&mut self.profile, name, None, kind);
-        self.profile.frames.intern(Frame { function, line: 0, address })
+        self.profile.frames.intern(Frame {
+            function,
+            line: 0,
+            address,
+        })
     }
 }
 
-fn intern_native(profile: &mut Profile, symbol: &NativeSymbol, library: &str, kind: FrameKind) -> FunctionHandle {
+fn intern_native(
+    profile: &mut Profile,
+    symbol: &NativeSymbol,
+    library: &str,
+    kind: FrameKind,
+) -> FunctionHandle {
     let name = profile.strings.intern(&symbol.name);
-    let file = symbol.file.as_ref().map(|file| profile.strings.intern(file));
+    let file = symbol
+        .file
+        .as_ref()
+        .map(|file| profile.strings.intern(file));
     let library = Some(profile.strings.intern(library));
-    profile.functions.intern(Function { name, file, library, first_line: 0, kind })
+    profile.functions.intern(Function {
+        name,
+        file,
+        library,
+        first_line: 0,
+        kind,
+    })
 }
 
-fn intern_function(profile: &mut Profile, name: &str, library: Option<&str>, kind: FrameKind) -> FunctionHandle {
+fn intern_function(
+    profile: &mut Profile,
+    name: &str,
+    library: Option<&str>,
+    kind: FrameKind,
+) -> FunctionHandle {
     let name = profile.strings.intern(name);
     let library = library.map(|library| profile.strings.intern(library));
-    profile.functions.intern(Function { name, file: None, library, first_line: 0, kind })
+    profile.functions.intern(Function {
+        name,
+        file: None,
+        library,
+        first_line: 0,
+        kind,
+    })
 }

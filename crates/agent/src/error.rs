@@ -29,7 +29,9 @@ pub enum RecordError {
         source: io::Error,
     },
     /// The kernel has no BTF.
-    #[error("the kernel has no BTF (/sys/kernel/btf/vmlinux); it must be built with CONFIG_DEBUG_INFO_BTF=y")]
+    #[error(
+        "the kernel has no BTF (/sys/kernel/btf/vmlinux); it must be built with CONFIG_DEBUG_INFO_BTF=y"
+    )]
     NoBtf,
     /// The kernel lacks something else.
     #[error("the kernel lacks {what}; Linux {since} or newer has it")]
@@ -52,9 +54,10 @@ impl From<SampleError> for RecordError {
         match error {
             SampleError::NotPermitted { what, .. } => Self::not_permitted(what),
             SampleError::NoBtf => Self::NoBtf,
-            SampleError::KernelLacks { what, since } => {
-                Self::KernelLacks { what: what.to_owned(), since: since.to_owned() }
-            }
+            SampleError::KernelLacks { what, since } => Self::KernelLacks {
+                what: what.to_owned(),
+                since: since.to_owned(),
+            },
             other => Self::Sample(other),
         }
     }
@@ -64,7 +67,9 @@ impl From<ProcessError> for RecordError {
     fn from(error: ProcessError) -> Self {
         match error {
             ProcessError::NoSuchProcess { pid } => Self::NoSuchProcess { pid: pid.0 },
-            ProcessError::NotPermitted { what, .. } => Self::not_permitted(&format!("read a target's {what}")),
+            ProcessError::NotPermitted { what, .. } => {
+                Self::not_permitted(&format!("read a target's {what}"))
+            }
             other => Self::Process(other),
         }
     }
@@ -75,7 +80,12 @@ impl RecordError {
     pub(crate) fn not_permitted(what: &str) -> Self {
         use viperf_process::Capability;
         let wanted = [Capability::BPF, Capability::PERFMON, Capability::SYS_PTRACE];
-        let missing = viperf_process::effective_capabilities().map(|held| held.missing(&wanted)).unwrap_or_default();
-        Self::NotPermitted { what: what.to_owned(), missing: missing.iter().map(|one| one.name().to_owned()).collect() }
+        let missing = viperf_process::effective_capabilities()
+            .map(|held| held.missing(&wanted))
+            .unwrap_or_default();
+        Self::NotPermitted {
+            what: what.to_owned(),
+            missing: missing.iter().map(|one| one.name().to_owned()).collect(),
+        }
     }
 }

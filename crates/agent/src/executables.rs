@@ -60,7 +60,10 @@ impl Executables {
     /// and for files that cannot be opened.
     pub(crate) fn find_or_open(&mut self, pid: Pid, mapping: &Mapping) -> Option<u32> {
         let identity = match mapping.kind() {
-            MappingKind::File => Identity::File { device: mapping.device, inode: mapping.inode },
+            MappingKind::File => Identity::File {
+                device: mapping.device,
+                inode: mapping.inode,
+            },
             MappingKind::Vdso => Identity::Vdso,
             MappingKind::Anonymous | MappingKind::Other => return None,
         };
@@ -79,9 +82,22 @@ impl Executables {
         self.all.get((number as usize).checked_sub(1)?)
     }
 
+    /// The executable with this number, to be read.
+    #[cfg(test)]
+    pub(crate) fn find_mut(&mut self, number: u32) -> Option<&mut Executable> {
+        self.all.get_mut((number as usize).checked_sub(1)?)
+    }
+
     /// The run of an executable's rows in the kernel, built at the first call; `None` when it has none.
-    pub(crate) fn rows(&mut self, number: u32, sampler: &mut Sampler) -> Result<Option<(u32, u32)>, SampleError> {
-        let Some(executable) = (number as usize).checked_sub(1).and_then(|index| self.all.get_mut(index)) else {
+    pub(crate) fn rows(
+        &mut self,
+        number: u32,
+        sampler: &mut Sampler,
+    ) -> Result<Option<(u32, u32)>, SampleError> {
+        let Some(executable) = (number as usize)
+            .checked_sub(1)
+            .and_then(|index| self.all.get_mut(index))
+        else {
             return Ok(None);
         };
         if executable.rows.is_none() && !executable.rows_failed {
@@ -106,11 +122,25 @@ impl Executable {
         viperf_elf::find_load_bias(&self.segments, mapping.start, mapping.file_offset)
     }
 
-    fn build_rows(&mut self) -> Vec<UnwindRow> {
-        let Some(bytes) = read_file(&mut self.file) else { return Vec::new() };
-        let Ok(image) = Image::parse(&bytes) else { return Vec::new() };
-        let Ok(table) = viperf_unwind::build_rows_of_image(&image) else { return Vec::new() };
-        table.rows.iter().map(|row| UnwindRow { pc: row.pc, rule: row.rule.0 }).collect()
+    /// Its unwind rows, sorted by pc; none when it cannot be read.
+    pub(crate) fn build_rows(&mut self) -> Vec<UnwindRow> {
+        let Some(bytes) = read_file(&mut self.file) else {
+            return Vec::new();
+        };
+        let Ok(image) = Image::parse(&bytes) else {
+            return Vec::new();
+        };
+        let Ok(table) = viperf_unwind::build_rows_of_image(&image) else {
+            return Vec::new();
+        };
+        table
+            .rows
+            .iter()
+            .map(|row| UnwindRow {
+                pc: row.pc,
+                rule: row.rule.0,
+            })
+            .collect()
     }
 }
 
@@ -119,12 +149,26 @@ fn open(pid: Pid, mapping: &Mapping) -> std::io::Result<Executable> {
         MappingKind::Vdso => copy_of_memory(pid, mapping)?,
         _ => viperf_process::open_mapped_file(pid, mapping).map_err(std::io::Error::other)?,
     };
-    let name = mapping.path.file_name().unwrap_or(mapping.path.as_os_str()).to_string_lossy().into_owned();
+    let name = mapping
+        .path
+        .file_name()
+        .unwrap_or(mapping.path.as_os_str())
+        .to_string_lossy()
+        .into_owned();
     let bytes = read_file(&mut file).unwrap_or_default();
     let image = Image::parse(&bytes).ok();
     let python = image.as_ref().map_or(PythonKind::None, find_python);
-    let segments = image.map(|image| image.load_segments().to_vec()).unwrap_or_default();
-    Ok(Executable { file, name, segments, python, rows: None, rows_failed: false })
+    let segments = image
+        .map(|image| image.load_segments().to_vec())
+        .unwrap_or_default();
+    Ok(Executable {
+        file,
+        name,
+        segments,
+        python,
+        rows: None,
+        rows_failed: false,
+    })
 }
 
 fn find_python(image: &Image<'_>) -> PythonKind {
@@ -137,7 +181,12 @@ fn find_python(image: &Image<'_>) -> PythonKind {
 
 /// The kernel's library exists only in memory: a file of our own with its bytes.
 fn copy_of_memory(pid: Pid, mapping: &Mapping) -> std::io::Result<File> {
-    let mut bytes = vec![0; usize::try_from(mapping.end - mapping.start).unwrap_or(0).min(1 << 20)];
+    let mut bytes = vec![
+        0;
+        usize::try_from(mapping.end - mapping.start)
+            .unwrap_or(0)
+            .min(1 << 20)
+    ];
     viperf_process::read_memory(pid, mapping.start, &mut bytes).map_err(std::io::Error::other)?;
     let mut file = tempfile::tempfile()?;
     file.write_all(&bytes)?;

@@ -3,7 +3,11 @@ use viperf_cpython::Layout;
 
 /// The part of a layout that the kernel needs, in the kernel's form. `None` when the layout has a shape that the kernel's
 /// walk does not know: no chain of frames, or a block that is larger than what is read at once.
-pub(crate) fn for_kernel(layout: &Layout, thread_local_offset: Option<i32>, glibc: bool) -> Option<PythonLayout> {
+pub(crate) fn for_kernel(
+    layout: &Layout,
+    thread_local_offset: Option<i32>,
+    glibc: bool,
+) -> Option<PythonLayout> {
     let cframe = layout.cframe.as_ref().zip(layout.thread_state.cframe);
     let mut flags = 0;
     if cframe.is_some() {
@@ -22,7 +26,9 @@ pub(crate) fn for_kernel(layout: &Layout, thread_local_offset: Option<i32>, glib
         interpreter_threads_head: layout.interpreter.threads_head,
         thread_next: layout.thread_state.next,
         thread_id: layout.thread_state.thread_id,
-        thread_frame: cframe.map(|(_, offset)| offset).or(layout.thread_state.current_frame)?,
+        thread_frame: cframe
+            .map(|(_, offset)| offset)
+            .or(layout.thread_state.current_frame)?,
         cframe_current_frame: cframe.map_or(0, |(cframe, _)| cframe.current_frame),
         cframe_previous: cframe.map_or(0, |(cframe, _)| cframe.previous),
         frame_code: layout.frame.code,
@@ -30,7 +36,10 @@ pub(crate) fn for_kernel(layout: &Layout, thread_local_offset: Option<i32>, glib
         frame_instruction: layout.frame.instruction_pointer,
         frame_owner: layout.frame.owner,
         frame_is_entry: layout.frame.is_entry.unwrap_or(0),
-        entry_owner: layout.frame.entry_owner.map_or(u16::from(u8::MAX), u16::from),
+        entry_owner: layout
+            .frame
+            .entry_owner
+            .map_or(u16::from(u8::MAX), u16::from),
         // Up to the instructions, which are inline: every field that is read lies before them.
         code_size: layout.code.instructions,
         code_first_line: layout.code.first_line,

@@ -20,6 +20,8 @@ mod recorder;
 mod stacks;
 mod statistics;
 mod targets;
+#[cfg(test)]
+mod walks_agree;
 
 pub use error::RecordError;
 pub use options::{Outcome, Progress, RecordOptions, Stage, Statistics, Target};
@@ -27,5 +29,7 @@ pub use recorder::{probe, record};
 
 /// Why stacks can be incomplete: the text that stands in stacks and counts, and what it means.
 pub fn reasons() -> impl Iterator<Item = (&'static str, &'static str)> {
-    viperf_abi::Reason::ALL.iter().map(|reason| (reason.text(), reason.explanation()))
+    viperf_abi::Reason::ALL
+        .iter()
+        .map(|reason| (reason.text(), reason.explanation()))
 }

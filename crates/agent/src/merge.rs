@@ -10,12 +10,21 @@ use viperf_abi::{Reason, Word};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MergedFrame {
     Kernel(u64),
-    Native { executable: u32, svma: u64 },
+    Native {
+        executable: u32,
+        svma: u64,
+    },
     /// A native frame of the interpreter, shown by the Python frames that it runs.
-    Interpreter { executable: u32, svma: u64 },
+    Interpreter {
+        executable: u32,
+        svma: u64,
+    },
     /// A native frame whose file is not known; AVMA.
     Address(u64),
-    Python { code: u32, unit: i32 },
+    Python {
+        code: u32,
+        unit: i32,
+    },
     Reason(Reason),
 }
 
@@ -29,7 +38,10 @@ pub(crate) struct Merged {
 
 /// Merges; `native_walked` is false when native frames were not asked for, so that no run can have an owner.
 pub(crate) fn merge(kernel: &[u64], native: &[u64], python: &[u64], native_walked: bool) -> Merged {
-    let mut merged = Merged { frames: kernel.iter().copied().map(MergedFrame::Kernel).collect(), incomplete: None };
+    let mut merged = Merged {
+        frames: kernel.iter().copied().map(MergedFrame::Kernel).collect(),
+        incomplete: None,
+    };
     let native: Vec<Word> = native.iter().copied().map(Word::decode).collect();
     for word in &native {
         if let Word::Reason(reason) = word {
@@ -70,7 +82,9 @@ impl Merged {
         owner: Option<u16>,
         native_walked: bool,
     ) {
-        let owner = owner.map(usize::from).filter(|owner| *owner >= *shown && *owner < native.len());
+        let owner = owner
+            .map(usize::from)
+            .filter(|owner| *owner >= *shown && *owner < native.len());
         let end = owner.unwrap_or(native.len());
         for word in native.iter().take(end).skip(*shown) {
             self.frames.extend(native_frame(*word));
@@ -80,7 +94,10 @@ impl Merged {
         }
         match native.get(end) {
             Some(Word::Native { executable, svma }) => {
-                self.frames.push(MergedFrame::Interpreter { executable: *executable, svma: *svma });
+                self.frames.push(MergedFrame::Interpreter {
+                    executable: *executable,
+                    svma: *svma,
+                });
             }
             Some(word) => self.frames.extend(native_frame(*word)),
             None => {}
@@ -93,11 +110,13 @@ impl Merged {
     /// called by what is older, of which nothing more is known.
     fn push_rest(&mut self, native: &[Word], shown: usize, run: Vec<MergedFrame>) {
         if run.is_empty() {
-            self.frames.extend(native.iter().skip(shown).copied().filter_map(native_frame));
+            self.frames
+                .extend(native.iter().skip(shown).copied().filter_map(native_frame));
             return;
         }
         self.frames.extend(run);
-        self.frames.extend(native.iter().skip(shown).copied().filter_map(native_frame));
+        self.frames
+            .extend(native.iter().skip(shown).copied().filter_map(native_frame));
     }
 }
 
@@ -105,7 +124,9 @@ fn native_frame(word: Word) -> Option<MergedFrame> {
     match word {
         Word::Native { executable, svma } => Some(MergedFrame::Native { executable, svma }),
         Word::Address(address) => Some(MergedFrame::Address(address)),
-        Word::Reason(reason) => Some(MergedFrame::Reason(reason.unwrap_or(Reason::NativeUnsupportedRule))),
+        Word::Reason(reason) => Some(MergedFrame::Reason(
+            reason.unwrap_or(Reason::NativeUnsupportedRule),
+        )),
         Word::Python { .. } | Word::Entry { .. } | Word::Unknown(_) => None,
     }
 }
@@ -136,7 +157,12 @@ mod tests {
             MergedFrame::Python { code, .. } => format!("p{code}"),
             MergedFrame::Reason(reason) => format!("!{}", *reason as u16),
         };
-        merged.frames.iter().map(letter).collect::<Vec<_>>().join(" ")
+        merged
+            .frames
+            .iter()
+            .map(letter)
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     #[test]
@@ -151,7 +177,12 @@ mod tests {
 
     #[test]
     fn an_empty_run_hides_its_eval_call_only() {
-        let merged = merge(&[], &[native(0), native(1)], &[entry(0), python(1), entry(1)], true);
+        let merged = merge(
+            &[],
+            &[native(0), native(1)],
+            &[entry(0), python(1), entry(1)],
+            true,
+        );
         assert_eq!(shape(&merged), "i0 i1 p1");
     }
 
@@ -167,26 +198,54 @@ mod tests {
     #[test]
     fn a_run_without_owner_on_a_whole_native_stack_is_incomplete() {
         let merged = merge(&[], &[native(0)], &[python(1), entry(65535)], true);
-        assert_eq!((shape(&merged), merged.incomplete), ("n0 p1".to_owned(), Some(Reason::MergeNoOwner)));
+        assert_eq!(
+            (shape(&merged), merged.incomplete),
+            ("n0 p1".to_owned(), Some(Reason::MergeNoOwner))
+        );
     }
 
     #[test]
     fn without_native_frames_python_is_complete_by_itself() {
-        let merged = merge(&[9], &[], &[python(1), entry(65535), python(2), entry(65535)], false);
-        assert_eq!((shape(&merged), merged.incomplete), ("k9 p1 p2".to_owned(), None));
+        let merged = merge(
+            &[9],
+            &[],
+            &[python(1), entry(65535), python(2), entry(65535)],
+            false,
+        );
+        assert_eq!(
+            (shape(&merged), merged.incomplete),
+            ("k9 p1 p2".to_owned(), None)
+        );
     }
 
     #[test]
     fn owners_that_go_backwards_or_past_the_end_lose_no_frame() {
         let natives = [native(0), native(1), native(2)];
-        let merged = merge(&[], &natives, &[python(1), entry(1), python(2), entry(0), python(3), entry(77)], true);
+        let merged = merge(
+            &[],
+            &natives,
+            &[
+                python(1),
+                entry(1),
+                python(2),
+                entry(0),
+                python(3),
+                entry(77),
+            ],
+            true,
+        );
         assert_eq!(shape(&merged), "n0 i1 p1 n2 p2 p3");
         assert_eq!(merged.incomplete, Some(Reason::MergeNoOwner));
     }
 
     #[test]
     fn a_python_walk_that_broke_off_says_so_where_it_did() {
-        let merged = merge(&[], &[native(0), native(1)], &[python(1), entry(0), python(2), reason(2001)], true);
+        let merged = merge(
+            &[],
+            &[native(0), native(1)],
+            &[python(1), entry(0), python(2), reason(2001)],
+            true,
+        );
         assert_eq!(shape(&merged), "i0 p1 p2 !2001 n1");
         assert_eq!(merged.incomplete, Some(Reason::PythonUnreadable));
     }

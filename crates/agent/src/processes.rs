@@ -6,7 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use viperf_abi::{Mapping as KernelMapping, PROCESS_PYTHON, PROCESS_READ, PROCESS_TARGET, Process, ProcessRecord};
+use viperf_abi::{
+    Mapping as KernelMapping, PROCESS_PYTHON, PROCESS_READ, PROCESS_TARGET, Process, ProcessRecord,
+};
 use viperf_cpython::Interpreter;
 use viperf_process::{Pid, ProcessError};
 use viperf_sample::{SampleError, Sampler};
@@ -76,7 +78,11 @@ impl Processes {
             return Ok(());
         }
         self.next_epoch += 1;
-        let kernel = Process { epoch: self.next_epoch, flags: PROCESS_TARGET, ..Process::default() };
+        let kernel = Process {
+            epoch: self.next_epoch,
+            flags: PROCESS_TARGET,
+            ..Process::default()
+        };
         self.insert(pid, kernel, None);
         match self.read(pid, readers) {
             Ok(()) => Ok(()),
@@ -94,12 +100,23 @@ impl Processes {
 
     /// Whether a Python has been found in it.
     pub(crate) fn is_python(&self, pid: u32) -> bool {
-        self.tracked.get(&pid).is_some_and(|tracked| tracked.python.is_some())
+        self.tracked
+            .get(&pid)
+            .is_some_and(|tracked| tracked.python.is_some())
     }
 
     /// The interpreter of a process.
     pub(crate) fn python(&self, pid: u32) -> Option<&Rc<Interpreter>> {
         self.tracked.get(&pid)?.python.as_ref()
+    }
+
+    /// The executable mappings that the kernel was told of.
+    #[cfg(test)]
+    pub(crate) fn mappings(&self, pid: u32) -> &[KernelMapping] {
+        self.tracked
+            .get(&pid)
+            .and_then(|tracked| tracked.run.as_ref())
+            .map_or(&[], |run| &run.mappings)
     }
 
     /// The description that samples of this epoch belong to; made up from what is left if its beginning was lost.
@@ -133,12 +150,19 @@ impl Processes {
     pub(crate) fn fork(&mut self, record: &ProcessRecord) {
         let parent = self.tracked.get(&record.parent_tgid);
         let Some(parent) = parent else {
-            let kernel = Process { epoch: record.epoch, flags: PROCESS_TARGET, ..Process::default() };
+            let kernel = Process {
+                epoch: record.epoch,
+                flags: PROCESS_TARGET,
+                ..Process::default()
+            };
             self.insert(record.tgid, kernel, Some(record.parent_tgid));
             self.stale.insert(record.tgid);
             return;
         };
-        let kernel = Process { epoch: record.epoch, ..parent.kernel };
+        let kernel = Process {
+            epoch: record.epoch,
+            ..parent.kernel
+        };
         let mut description = self.descriptions[parent.description].clone();
         description.pid = record.tgid;
         description.parent = Some(record.parent_tgid);
@@ -156,10 +180,16 @@ impl Processes {
 
     /// A target runs another program now.
     pub(crate) fn exec(&mut self, record: &ProcessRecord, sampler: &mut Sampler) {
-        let Some(old) = self.tracked.remove(&record.tgid) else { return };
+        let Some(old) = self.tracked.remove(&record.tgid) else {
+            return;
+        };
         let parent = self.descriptions[old.description].parent;
         release(old.run, sampler);
-        let kernel = Process { epoch: record.epoch, flags: PROCESS_TARGET, ..Process::default() };
+        let kernel = Process {
+            epoch: record.epoch,
+            flags: PROCESS_TARGET,
+            ..Process::default()
+        };
         self.insert(record.tgid, kernel, parent);
         self.stale.insert(record.tgid);
     }
@@ -174,7 +204,11 @@ impl Processes {
 
     /// A sample met an address in none of the mappings.
     pub(crate) fn unmapped(&mut self, pid: u32, now: Instant) {
-        if self.tracked.get(&pid).is_some_and(|tracked| now.duration_since(tracked.last_read) > REREAD_INTERVAL) {
+        if self
+            .tracked
+            .get(&pid)
+            .is_some_and(|tracked| now.duration_since(tracked.last_read) > REREAD_INTERVAL)
+        {
             self.stale.insert(pid);
         }
     }
@@ -210,7 +244,16 @@ impl Processes {
         let description = self.describe(pid, parent);
         self.by_epoch.insert(kernel.epoch, description);
         let last_read = Instant::now();
-        self.tracked.insert(pid, Tracked { kernel, run: None, python: None, description, last_read });
+        self.tracked.insert(
+            pid,
+            Tracked {
+                kernel,
+                run: None,
+                python: None,
+                description,
+                last_read,
+            },
+        );
     }
 
     fn describe(&mut self, pid: u32, parent: Option<u32>) -> usize {
@@ -228,14 +271,23 @@ impl Processes {
 
     /// Reads the mappings, finds the Python, and tells the kernel.
     fn read(&mut self, pid: u32, readers: &mut Readers<'_>) -> Result<(), TrackError> {
-        let Some(tracked) = self.tracked.get_mut(&pid) else { return Ok(()) };
+        let Some(tracked) = self.tracked.get_mut(&pid) else {
+            return Ok(());
+        };
         tracked.last_read = Instant::now();
         let found = read_mappings(pid, readers)?;
-        let mut kernel = Process { flags: PROCESS_TARGET | PROCESS_READ, ..tracked.kernel };
+        let mut kernel = Process {
+            flags: PROCESS_TARGET | PROCESS_READ,
+            ..tracked.kernel
+        };
         tracked.python = None;
         let mut unsupported = found.unsupported;
         if let Some((interpreter, load_bias)) = found.python {
-            match layout::for_kernel(&interpreter.layout, interpreter.static_thread_state_offset, found.glibc) {
+            match layout::for_kernel(
+                &interpreter.layout,
+                interpreter.static_thread_state_offset,
+                found.glibc,
+            ) {
                 Some(layout) => {
                     kernel.flags |= PROCESS_PYTHON;
                     kernel.runtime = load_bias.avma(interpreter.runtime);
@@ -244,12 +296,22 @@ impl Processes {
                     tracked.python = Some(interpreter);
                 }
                 None => {
-                    unsupported = Some(format!("CPython {}: its layout has an unknown shape", interpreter.version));
+                    unsupported = Some(format!(
+                        "CPython {}: its layout has an unknown shape",
+                        interpreter.version
+                    ));
                 }
             }
         }
-        if tracked.run.as_ref().is_none_or(|run| run.mappings != found.mappings) {
-            let run = MappingRun { first: readers.sampler.write_mappings(&found.mappings)?, mappings: found.mappings };
+        if tracked
+            .run
+            .as_ref()
+            .is_none_or(|run| run.mappings != found.mappings)
+        {
+            let run = MappingRun {
+                first: readers.sampler.write_mappings(&found.mappings)?,
+                mappings: found.mappings,
+            };
             kernel.first_mapping = run.first;
             kernel.mapping_count = run.mappings.len() as u32;
             release(tracked.run.replace(Rc::new(run)), readers.sampler);
@@ -260,9 +322,15 @@ impl Processes {
         }
         let description = &mut self.descriptions[tracked.description];
         read_names(description);
-        description.python_version = tracked.python.as_ref().map(|python| python.version.to_string());
+        description.python_version = tracked
+            .python
+            .as_ref()
+            .map(|python| python.version.to_string());
         if let Some(what) = unsupported.filter(|_| description.python_version.is_none()) {
-            let note = format!("{} ({pid}) runs {what}: native and kernel frames only", description.name);
+            let note = format!(
+                "{} ({pid}) runs {what}: native and kernel frames only",
+                description.name
+            );
             self.tell(note);
         }
         Ok(())
@@ -288,9 +356,20 @@ struct Found {
 }
 
 fn read_mappings(pid: u32, readers: &mut Readers<'_>) -> Result<Found, TrackError> {
-    let mut found = Found { mappings: Vec::new(), python: None, unsupported: None, glibc: false };
-    for mapping in viperf_process::read_mappings(Pid(pid))?.iter().filter(|mapping| mapping.executable) {
-        let number = readers.executables.find_or_open(Pid(pid), mapping).unwrap_or(0);
+    let mut found = Found {
+        mappings: Vec::new(),
+        python: None,
+        unsupported: None,
+        glibc: false,
+    };
+    for mapping in viperf_process::read_mappings(Pid(pid))?
+        .iter()
+        .filter(|mapping| mapping.executable)
+    {
+        let number = readers
+            .executables
+            .find_or_open(Pid(pid), mapping)
+            .unwrap_or(0);
         let rows = readers.executables.rows(number, readers.sampler)?;
         let executable = readers.executables.find(number);
         let load_bias = executable.and_then(|executable| executable.load_bias(mapping));
@@ -305,8 +384,11 @@ fn read_mappings(pid: u32, readers: &mut Readers<'_>) -> Result<Found, TrackErro
             executable: number,
             reserved: 0,
         });
-        let Some((executable, load_bias)) = executable.zip(load_bias) else { continue };
-        found.glibc |= executable.name.starts_with("libc.so.6") || executable.name.starts_with("libc-2.");
+        let Some((executable, load_bias)) = executable.zip(load_bias) else {
+            continue;
+        };
+        found.glibc |=
+            executable.name.starts_with("libc.so.6") || executable.name.starts_with("libc-2.");
         match &executable.python {
             PythonKind::Readable(python) => found.python = Some((Rc::clone(python), load_bias)),
             PythonKind::Unsupported(what) => found.unsupported = Some(what.clone()),
@@ -323,8 +405,11 @@ fn read_names(description: &mut ProcessDescription) {
         description.name = name;
     }
     if let Ok(words) = viperf_process::read_command_line(pid) {
-        description.command_line =
-            words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+        description.command_line = words
+            .iter()
+            .map(|word| word.to_string_lossy())
+            .collect::<Vec<_>>()
+            .join(" ");
     }
     if description.parent.is_none() {
         description.parent = viperf_process::read_parent(pid).ok().map(|parent| parent.0);

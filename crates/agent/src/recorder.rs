@@ -64,7 +64,9 @@ pub fn record(
     let mut recorder = Recorder::start(options)?;
     let command = recorder.run(stop, progress)?;
     let costs = recorder.end();
-    let Recorder { recording, started, .. } = recorder;
+    let Recorder {
+        recording, started, ..
+    } = recorder;
     let mut symbolizing = |done, total| {
         progress(&Progress {
             stage: Stage::Symbolizing { done, total },
@@ -78,7 +80,11 @@ pub fn record(
     };
     let profile = build_profile::build(&recording, options, &costs, started, &mut symbolizing);
     let statistics = statistics::summarize(&profile, &costs);
-    Ok(Outcome { profile, statistics, command })
+    Ok(Outcome {
+        profile,
+        statistics,
+        command,
+    })
 }
 
 /// Loads and attaches the programs, and takes them away again: whether this machine can sample at all.
@@ -117,12 +123,22 @@ impl<'options> Recorder<'options> {
         let mut sampler = Sampler::load(configuration)?;
         let mut recording = Recording::default();
         sampler.follow_processes()?;
-        let mut readers = Readers { sampler: &mut sampler, executables: &mut recording.executables };
+        let mut readers = Readers {
+            sampler: &mut sampler,
+            executables: &mut recording.executables,
+        };
         match &options.target {
             Target::Pids(pids) => {
-                targets::track_pids(pids, options.follow_children, &mut recording.processes, &mut readers)?;
+                targets::track_pids(
+                    pids,
+                    options.follow_children,
+                    &mut recording.processes,
+                    &mut readers,
+                )?;
             }
-            Target::EveryPython => targets::track_every_python(&mut recording.processes, &mut readers)?,
+            Target::EveryPython => {
+                targets::track_every_python(&mut recording.processes, &mut readers)?
+            }
             Target::Command(_) => {}
         }
         sampler.attach(Duration::from_nanos(period_ns(options)))?;
@@ -161,7 +177,10 @@ impl<'options> Recorder<'options> {
             if now.duration_since(self.last_progress.0) >= PROGRESS {
                 self.report(now, progress);
             }
-            let over = self.options.duration.is_some_and(|duration| now - self.sampling_since >= duration);
+            let over = self
+                .options
+                .duration
+                .is_some_and(|duration| now - self.sampling_since >= duration);
             if over || status.is_some() || stop.load(Ordering::Relaxed) || self.targets_ended() {
                 break;
             }
@@ -175,12 +194,18 @@ impl<'options> Recorder<'options> {
     }
 
     fn end(&mut self) -> Costs {
-        Costs::read(&self.sampler, self.first_sample, self.sampling_since.elapsed())
+        Costs::read(
+            &self.sampler,
+            self.first_sample,
+            self.sampling_since.elapsed(),
+        )
     }
 
     fn targets_ended(&self) -> bool {
         match &self.options.target {
-            Target::Pids(pids) => !pids.iter().any(|pid| self.recording.processes.is_tracked(*pid)),
+            Target::Pids(pids) => !pids
+                .iter()
+                .any(|pid| self.recording.processes.is_tracked(*pid)),
             Target::Command(_) | Target::EveryPython => false,
         }
     }
@@ -188,10 +213,18 @@ impl<'options> Recorder<'options> {
     /// A command in which no Python was found is worth a word.
     fn note_command(&mut self) {
         let processes = &mut self.recording.processes;
-        let python = processes.descriptions().iter().any(|process| process.python_version.is_some());
+        let python = processes
+            .descriptions()
+            .iter()
+            .any(|process| process.python_version.is_some());
         if let (Target::Command(words), false) = (&self.options.target, python) {
-            let name = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
-            processes.tell(format!("no Python that viperf can read was seen in {name}: native and kernel frames only"));
+            let name = words
+                .first()
+                .map(|word| word.to_string_lossy())
+                .unwrap_or_default();
+            processes.tell(format!(
+                "no Python that viperf can read was seen in {name}: native and kernel frames only"
+            ));
         }
     }
 
@@ -202,7 +235,11 @@ impl<'options> Recorder<'options> {
         progress(&Progress {
             stage: Stage::Sampling,
             samples,
-            rate_achieved: if seconds > 0.0 { (samples - before) as f64 / seconds } else { 0.0 },
+            rate_achieved: if seconds > 0.0 {
+                (samples - before) as f64 / seconds
+            } else {
+                0.0
+            },
             processes: self.recording.processes.descriptions().len(),
             lost: self.sampler.lost()[Lost::Samples as usize],
             elapsed: now - self.sampling_since,
@@ -217,8 +254,14 @@ impl<'options> Recorder<'options> {
             self.take(record)?;
         }
         self.note_mappings(&polled)?;
-        let mut readers = Readers { sampler: &mut self.sampler, executables: &mut self.recording.executables };
-        self.recording.processes.read_stale(&mut readers).map_err(RecordError::from)?;
+        let mut readers = Readers {
+            sampler: &mut self.sampler,
+            executables: &mut self.recording.executables,
+        };
+        self.recording
+            .processes
+            .read_stale(&mut readers)
+            .map_err(RecordError::from)?;
         if self.first_sample.is_none() && !self.recording.samples.is_empty() {
             self.first_sample = Some(self.called.elapsed());
         }
@@ -243,7 +286,10 @@ impl<'options> Recorder<'options> {
         if self.options.target != Target::EveryPython {
             return Ok(());
         }
-        let mut readers = Readers { sampler: &mut self.sampler, executables: &mut self.recording.executables };
+        let mut readers = Readers {
+            sampler: &mut self.sampler,
+            executables: &mut self.recording.executables,
+        };
         targets::track_if_python(pid, &mut self.recording.processes, &mut readers)
     }
 
@@ -254,17 +300,31 @@ impl<'options> Recorder<'options> {
                 Some(stack) => recording.add_sample(&sample, stack),
                 None => recording.unknown_stacks += 1,
             },
-            Record::Stack { sample, kernel, native, python } => {
+            Record::Stack {
+                sample,
+                kernel,
+                native,
+                python,
+            } => {
                 let process = recording.processes.description(sample.epoch, sample.tgid) as u32;
-                let sections = Sections { kernel, native, python };
+                let sections = Sections {
+                    kernel,
+                    native,
+                    python,
+                };
                 let slot = (sample.cpu, sample.slot);
                 let walked = self.options.native;
-                let stack = recording.stacks.define(slot, process, &sections, &recording.codes, walked);
+                let stack =
+                    recording
+                        .stacks
+                        .define(slot, process, &sections, &recording.codes, walked);
                 recording.add_sample(&sample, stack);
             }
             Record::Code { code, line_table } => {
                 let python = recording.processes.python(code.tgid);
-                recording.codes.define(&code, line_table, python.map(|python| &python.layout));
+                recording
+                    .codes
+                    .define(&code, line_table, python.map(|python| &python.layout));
             }
             Record::Fork(fork) => recording.processes.fork(&fork),
             Record::Exec(exec) if recording.processes.is_tracked(exec.tgid) => {
@@ -272,7 +332,9 @@ impl<'options> Recorder<'options> {
             }
             Record::Exec(exec) => self.track_if_wanted(exec.tgid)?,
             Record::Exit(exit) => recording.processes.exit(exit.tgid, &mut self.sampler),
-            Record::Unmapped(unmapped) => recording.processes.unmapped(unmapped.tgid, Instant::now()),
+            Record::Unmapped(unmapped) => {
+                recording.processes.unmapped(unmapped.tgid, Instant::now())
+            }
             Record::Capture { .. } => {}
         }
         Ok(())
@@ -282,7 +344,11 @@ impl<'options> Recorder<'options> {
 impl Recording {
     fn add_sample(&mut self, sample: &SampleRecord, stack: StackNumber) {
         let process = self.processes.description(sample.epoch, sample.tgid) as u32;
-        let name = sample.thread_name.split(|byte| *byte == 0).next().unwrap_or_default();
+        let name = sample
+            .thread_name
+            .split(|byte| *byte == 0)
+            .next()
+            .unwrap_or_default();
         let name = String::from_utf8_lossy(name);
         // Threads of one kind follow each other, and there are few kinds.
         let found = self.thread_names.iter().rposition(|known| *known == name);

@@ -71,7 +71,11 @@ impl Stacks {
         codes: &CodeObjects,
         native_walked: bool,
     ) -> StackNumber {
-        let Sections { kernel, native, python } = sections;
+        let Sections {
+            kernel,
+            native,
+            python,
+        } = sections;
         let mut merged = merge(kernel, native, python, native_walked);
         let frames = place_frames(&mut merged, process, codes);
         let number = self.intern(frames, merged.incomplete);
@@ -96,7 +100,10 @@ impl Stacks {
             return StackNumber(*number);
         }
         let number = self.stacks.len() as u32;
-        self.stacks.push(RawStack { frames: key.0.clone(), incomplete });
+        self.stacks.push(RawStack {
+            frames: key.0.clone(),
+            incomplete,
+        });
         self.by_frames.insert(key, number);
         StackNumber(number)
     }
@@ -110,7 +117,9 @@ fn place_frames(merged: &mut Merged, process: u32, codes: &CodeObjects) -> Vec<R
         .filter_map(|frame| match *frame {
             MergedFrame::Kernel(address) => Some(RawFrame::Kernel(address)),
             MergedFrame::Native { executable, svma } => Some(RawFrame::Native { executable, svma }),
-            MergedFrame::Interpreter { executable, svma } => Some(RawFrame::Interpreter { executable, svma }),
+            MergedFrame::Interpreter { executable, svma } => {
+                Some(RawFrame::Interpreter { executable, svma })
+            }
             MergedFrame::Address(address) => Some(RawFrame::Address { process, address }),
             MergedFrame::Reason(reason) => Some(RawFrame::Reason(reason)),
             MergedFrame::Python { code, unit } => match codes.place(code, unit) {
@@ -134,7 +143,11 @@ mod tests {
     use super::*;
 
     fn sections(native: &[u64]) -> Sections {
-        Sections { kernel: Vec::new(), native: native.to_vec(), python: Vec::new() }
+        Sections {
+            kernel: Vec::new(),
+            native: native.to_vec(),
+            python: Vec::new(),
+        }
     }
 
     #[test]
@@ -147,14 +160,21 @@ mod tests {
         assert_ne!(first, second);
         assert_eq!(stacks.find((0, 7)), Some(second));
         // The same stack from another CPU is the same stack.
-        assert_eq!(stacks.define((1, 3), 0, &sections(&[1 << 60 | 5]), &codes, true), first);
+        assert_eq!(
+            stacks.define((1, 3), 0, &sections(&[1 << 60 | 5]), &codes, true),
+            first
+        );
     }
 
     #[test]
     fn a_python_frame_without_definition_is_said_to_be_lost() {
         let (mut stacks, codes) = (Stacks::default(), CodeObjects::default());
         let python = vec![3 << 60 | 9 << 28, 4 << 60];
-        let sections = Sections { kernel: Vec::new(), native: vec![1 << 60], python };
+        let sections = Sections {
+            kernel: Vec::new(),
+            native: vec![1 << 60],
+            python,
+        };
         let number = stacks.define((0, 0), 0, &sections, &codes, true);
         let stack = &stacks.all()[number.0 as usize];
         assert_eq!(stack.incomplete, Some(Reason::PythonCodeLost));

@@ -20,11 +20,18 @@ pub(crate) struct Costs {
 
 impl Costs {
     /// Reads the kernel's figures.
-    pub(crate) fn read(sampler: &Sampler, first_sample: Option<Duration>, sampled_for: Duration) -> Self {
+    pub(crate) fn read(
+        sampler: &Sampler,
+        first_sample: Option<Duration>,
+        sampled_for: Duration,
+    ) -> Self {
         Self {
             lost_samples: sampler.lost()[Lost::Samples as usize],
             run_time_ns: sampler.run_time_ns(),
-            map_bytes: sampler.map_descriptors().map(viperf_process::read_map_memory).sum(),
+            map_bytes: sampler
+                .map_descriptors()
+                .map(viperf_process::read_map_memory)
+                .sum(),
             first_sample,
             sampled_for,
         }
@@ -42,7 +49,11 @@ pub(crate) fn summarize(profile: &Profile, costs: &Costs) -> Statistics {
         samples_lost: costs.lost_samples,
         incomplete: profile.incomplete.clone(),
         processes: profile.processes.len() as u64,
-        rate_achieved: if seconds > 0.0 { samples as f64 / seconds } else { 0.0 },
+        rate_achieved: if seconds > 0.0 {
+            samples as f64 / seconds
+        } else {
+            0.0
+        },
         bpf_ns_per_sample: costs.run_time_ns as f64 / (samples + costs.lost_samples).max(1) as f64,
         user_cpu_ms: usage.cpu.as_secs_f64() * 1000.0,
         peak_rss_bytes: usage.peak_rss_bytes,

@@ -37,7 +37,11 @@ pub(crate) fn track_pids(
             let name = viperf_process::read_comm(Pid(*pid)).unwrap_or_default();
             processes.tell(format!("{name} ({pid}) is not a Python process that viperf can read: native and kernel frames only"));
         }
-        let descendants = if follow_children { viperf_process::descendants(Pid(*pid)) } else { Vec::new() };
+        let descendants = if follow_children {
+            viperf_process::descendants(Pid(*pid))
+        } else {
+            Vec::new()
+        };
         for descendant in descendants {
             // One that has ended meanwhile is no error.
             match processes.track(descendant.0, readers) {
@@ -50,7 +54,10 @@ pub(crate) fn track_pids(
 }
 
 /// Tracks every Python of the machine. Processes that cannot be read are left out.
-pub(crate) fn track_every_python(processes: &mut Processes, readers: &mut Readers<'_>) -> Result<(), RecordError> {
+pub(crate) fn track_every_python(
+    processes: &mut Processes,
+    readers: &mut Readers<'_>,
+) -> Result<(), RecordError> {
     for pid in viperf_process::list_processes() {
         track_if_python(pid.0, processes, readers)?;
     }
@@ -73,24 +80,41 @@ pub(crate) fn track_if_python(
 }
 
 fn has_python(pid: u32, readers: &mut Readers<'_>) -> bool {
-    let Ok(mappings) = viperf_process::read_mappings(Pid(pid)) else { return false };
-    mappings.iter().filter(|mapping| mapping.executable).any(|mapping| {
-        let number = readers.executables.find_or_open(Pid(pid), mapping).unwrap_or(0);
-        let executable = readers.executables.find(number);
-        executable.is_some_and(|executable| !matches!(executable.python, PythonKind::None))
-    })
+    let Ok(mappings) = viperf_process::read_mappings(Pid(pid)) else {
+        return false;
+    };
+    mappings
+        .iter()
+        .filter(|mapping| mapping.executable)
+        .any(|mapping| {
+            let number = readers
+                .executables
+                .find_or_open(Pid(pid), mapping)
+                .unwrap_or(0);
+            let executable = readers.executables.find(number);
+            executable.is_some_and(|executable| !matches!(executable.python, PythonKind::None))
+        })
 }
 
 /// Starts the command as a target from its first instruction: while it starts, children of viperf are targets.
 pub(crate) fn start_command(words: &[OsString], sampler: &Sampler) -> Result<Child, RecordError> {
     let Some((program, arguments)) = words.split_first() else {
         let source = std::io::Error::from(std::io::ErrorKind::InvalidInput);
-        return Err(RecordError::CommandNotStarted { command: OsString::new(), source });
+        return Err(RecordError::CommandNotStarted {
+            command: OsString::new(),
+            source,
+        });
     };
     let own_pid = std::process::id();
-    let starting = Process { flags: PROCESS_STARTS_TARGET, ..Process::default() };
+    let starting = Process {
+        flags: PROCESS_STARTS_TARGET,
+        ..Process::default()
+    };
     sampler.write_process(own_pid, &starting)?;
     let child = Command::new(program).args(arguments).spawn();
     sampler.remove_process(own_pid);
-    child.map_err(|source| RecordError::CommandNotStarted { command: program.clone(), source })
+    child.map_err(|source| RecordError::CommandNotStarted {
+        command: program.clone(),
+        source,
+    })
 }

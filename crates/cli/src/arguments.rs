@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::error::{ContextKind, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use viperf_encode::Format;
 
@@ -99,7 +100,7 @@ pub(crate) struct RecordArguments {
     #[arg(long)]
     pub(crate) no_children: bool,
 
-    /// Samples per second and CPU: `99`, `1khz`, `10k`
+    /// Samples per second of CPU time: `99`, `1khz`, `10k`
     #[arg(short = 'F', long, value_name = "RATE", default_value = "99", value_parser = parse_rate)]
     pub(crate) rate: u32,
 
@@ -165,9 +166,7 @@ pub(crate) struct ShapeArguments {
 /// `on` or `off`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Switch {
-    /// Yes.
     On,
-    /// No.
     Off,
 }
 
@@ -204,9 +203,36 @@ pub(crate) struct DoctorArguments {
 
 /// The verb and its arguments, `None` for `viperf` alone.
 ///
-/// Help, version and wrong usage are answered here and end the process, wrong usage with code 2.
+/// Help and version are answered here and end the process.
 pub(crate) fn parse() -> Result<Option<Verb>, Failure> {
-    Ok(Arguments::parse().verb)
+    match Arguments::try_parse() {
+        Ok(arguments) => Ok(arguments.verb),
+        Err(error) if error.use_stderr() => Err(Failure::wrong_usage(explain(&error))),
+        Err(help_or_version) => help_or_version.exit(),
+    }
+}
+
+/// clap's error as one line: what is wrong, its first tip if it has one, and where to read more.
+fn explain(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let mut paragraphs = text.split("\n\n");
+    let words = |paragraph: &str| paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+    let what = words(paragraphs.next().unwrap_or_default());
+    let what = what.strip_prefix("error: ").unwrap_or(&what).to_owned();
+    let tip = paragraphs
+        .flat_map(str::lines)
+        .find_map(|line| line.trim_start().strip_prefix("tip: ").map(str::to_owned));
+    let unexpected = error.get(ContextKind::InvalidArg).map(ToString::to_string);
+    let forgot_dashes =
+        error.kind() == ErrorKind::UnknownArgument && text.contains("viperf record");
+    let tip = match unexpected {
+        Some(word) if forgot_dashes && !word.starts_with('-') => Some(format!(
+            "to run a command, put -- before it: viperf record -- {word} …"
+        )),
+        _ => tip,
+    };
+    let more = "`viperf --help` and `viperf VERB --help` show examples".to_owned();
+    format!("{what}; {}", tip.unwrap_or(more))
 }
 
 /// What `viperf` alone says.
@@ -280,6 +306,35 @@ mod tests {
             error.to_string().contains("html, viperf, folded"),
             "{error}"
         );
+    }
+
+    fn explained(arguments: &[&str]) -> String {
+        explain(&Arguments::try_parse_from(arguments).unwrap_err())
+    }
+
+    #[test]
+    fn wrong_usage_is_one_line_that_says_what_to_do() {
+        for (arguments, expected) in [
+            (
+                &["viperf", "record", "python3", "a.py"][..],
+                "unexpected argument 'python3' found; to run a command, put -- before it: viperf record -- python3 …",
+            ),
+            (
+                &["viperf", "record", "--outptu", "x"],
+                "unexpected argument '--outptu' found; a similar argument exists: '--output'",
+            ),
+            (
+                &["viperf", "convert", "a.viperf", "b", "-o", "c.html"],
+                "unexpected argument 'b' found; `viperf --help` and `viperf VERB --help` show examples",
+            ),
+            (
+                &["viperf", "convert", "a.viperf"],
+                "the following required arguments were not provided: --output <FILE>; \
+                 `viperf --help` and `viperf VERB --help` show examples",
+            ),
+        ] {
+            assert_eq!(explained(arguments), expected);
+        }
     }
 
     #[test]

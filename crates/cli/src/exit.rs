@@ -67,19 +67,38 @@ impl Failure {
 
 impl From<RecordError> for Failure {
     fn from(error: RecordError) -> Self {
-        let message = match &error {
-            RecordError::NotPermitted { what, missing } => not_permitted(what, missing),
+        let remedy = match &error {
+            RecordError::NotPermitted { .. } => {
+                format!("; three ways to be permitted:\n{}", three_ways())
+            }
             RecordError::NoSuchProcess { .. } => {
-                format!("{error}; `viperf doctor` lists the Python processes it sees")
+                "; `viperf doctor` lists the Python processes it sees".to_owned()
             }
             RecordError::CommandNotStarted { .. } => {
-                format!("{error}; is it installed, and is its name right?")
+                "; is it installed, and is its name right?".to_owned()
             }
-            other => other.to_string(),
+            _ => String::new(),
         };
-        let code = code_of(&error);
-        Self { code, message }
+        Self {
+            code: code_of(&error),
+            message: describe(&error) + &remedy,
+        }
     }
+}
+
+/// What happened, in one line.
+pub(crate) fn describe(error: &RecordError) -> String {
+    let RecordError::NotPermitted { what, missing } = error else {
+        return error.to_string();
+    };
+    let why = match missing.as_slice() {
+        [] => {
+            "the kernel refuses in spite of all capabilities (a container, or a locked-down kernel)"
+                .to_owned()
+        }
+        missing => format!("{} missing", missing.join(", ")),
+    };
+    format!("not permitted ({what}): {why}")
 }
 
 /// The exit code that tells a script what went wrong.
@@ -90,20 +109,6 @@ pub(crate) fn code_of(error: &RecordError) -> u8 {
         RecordError::NoBtf | RecordError::KernelLacks { .. } => KERNEL_LACKS,
         RecordError::Sample(_) | RecordError::Process(_) => FAILED,
     }
-}
-
-fn not_permitted(what: &str, missing: &[String]) -> String {
-    let missing = match missing {
-        [] => {
-            "the kernel refuses in spite of all capabilities (a container, or a locked-down kernel)"
-                .to_owned()
-        }
-        missing => format!("{} missing", missing.join(", ")),
-    };
-    format!(
-        "not permitted to {what}: {missing}; three ways to be permitted:\n{}",
-        three_ways()
-    )
 }
 
 /// The three ways to be permitted.
@@ -191,6 +196,25 @@ mod tests {
         });
         assert_eq!(command.code, 4);
         assert!(command.message.contains("nowhere"));
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let refused = |missing: &[&str]| {
+            let missing = missing.iter().map(ToString::to_string).collect();
+            let what = "loading BPF programs".to_owned();
+            Failure::from(RecordError::NotPermitted { what, missing })
+        };
+        let failure = refused(&["CAP_BPF", "CAP_PERFMON"]);
+        assert_eq!(failure.code, 3);
+        let expected =
+            "not permitted (loading BPF programs): CAP_BPF, CAP_PERFMON missing; three ways";
+        assert!(failure.message.starts_with(expected), "{failure:?}");
+        assert!(
+            refused(&[])
+                .message
+                .contains("in spite of all capabilities")
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use viperf_agent::Target;
 use viperf_encode::Format;
-use viperf_process::{Pid, read_comm};
+use viperf_process::{Pid, read_command_line};
 
 /// A name longer than this is cut.
 const LONGEST_NAME: usize = 40;
@@ -23,9 +23,17 @@ fn target_name(target: &Target) -> String {
         Target::EveryPython => "python".to_owned(),
         Target::Command(command) => command_name(command),
         Target::Pids(pids) => match pids.as_slice() {
-            [pid, ..] => read_comm(Pid(*pid)).unwrap_or_else(|_gone| pid.to_string()),
+            [pid, ..] => process_name(Pid(*pid)),
             [] => "python".to_owned(),
         },
+    }
+}
+
+/// What a running process is called, its number if it has gone.
+fn process_name(pid: Pid) -> String {
+    match read_command_line(pid) {
+        Ok(command) if !command.is_empty() => command_name(&command),
+        _ => pid.to_string(),
     }
 }
 

@@ -33,13 +33,13 @@ mod process_list;
 
 pub use capabilities::{Capabilities, Capability, effective_capabilities};
 pub use error::ProcessError;
+pub use host::{read_hostname, read_kernel_release};
 pub use identity::{
     is_kernel_thread, read_comm, read_command_line, read_namespaced_tid, read_parent,
     read_start_time, read_thread_comm,
 };
 pub use mapped_file::open_mapped_file;
 pub use mappings::{Mapping, MappingKind, parse_mappings, read_mappings};
-pub use host::{read_hostname, read_kernel_release};
 pub use memory::read_memory;
 pub use own_usage::{OwnUsage, read_map_memory, read_own_usage};
 pub use process_list::{descendants, list_children, list_processes, list_threads};

@@ -109,11 +109,19 @@ mod tests {
     fn start_copy(folder: &Path) -> (Child, PathBuf, Mapping) {
         let program = folder.join("copy of cat");
         fs::copy("/bin/cat", &program).unwrap();
-        let mut child = Command::new(&program)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let start = || {
+            Command::new(&program)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+        };
+        // A child that another test starts meanwhile can hold the copy open for writing until its own exec.
+        let mut child = loop {
+            match start() {
+                Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {}
+                started => break started.unwrap(),
+            }
+        };
         // An echoed byte shows that the program is fully mapped.
         use std::io::Write;
         child.stdin.as_mut().unwrap().write_all(b"x").unwrap();

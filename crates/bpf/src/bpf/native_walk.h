@@ -225,11 +225,11 @@ __noinline int walk_native_step(void)
 	s->cfas[s->native.frames & (MAX_NATIVE_FRAMES - 1)] = 0;
 	s->native.frames++;
 	if (!mapping || lookup >= mapping->end) {
-		push_native(s, (u64)WORD_ADDRESS << 60 | (s->native.ip & ((1ull << 60) - 1)));
+		push_native(s, (u64)WORD_ADDRESS << 60 | (lookup & ((1ull << 60) - 1)));
 		return end_native(s, REASON_NATIVE_NO_MAPPING);
 	}
 	if (!mapping->row_count) {
-		push_native(s, (u64)WORD_ADDRESS << 60 | (s->native.ip & ((1ull << 60) - 1)));
+		push_native(s, (u64)WORD_ADDRESS << 60 | (lookup & ((1ull << 60) - 1)));
 		return end_native(s, REASON_NATIVE_NO_TABLE);
 	}
 	/* The address looked up is the one that names the frame, too: the call, not what follows it. */

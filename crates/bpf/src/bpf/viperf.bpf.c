@@ -90,7 +90,9 @@ static __always_inline void send_capture(struct scratch *s)
 	capture->header.kind = RECORD_CAPTURE;
 	capture->header.size = sizeof(*capture);
 	capture->tgid = s->stack.sample.tgid;
+	capture->cpu = s->stack.sample.cpu;
 	capture->captured = 0;
+	capture->reserved = 0;
 	capture->ip = s->registers.by_position[SAVED_IP];
 	capture->sp = sp;
 	capture->bp = s->registers.by_position[SAVED_BP];

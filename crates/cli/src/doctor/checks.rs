@@ -1,6 +1,7 @@
 //! What is looked at.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::path::Path;
 
 use viperf_agent::RecordError;
@@ -8,7 +9,7 @@ use viperf_process::{
     Capabilities, Capability, Pid, effective_capabilities, list_processes, read_comm, read_mappings,
 };
 
-use crate::exit::{KERNEL_LACKS, NOT_PERMITTED, code_of, three_ways};
+use crate::exit::{KERNEL_LACKS, NOT_PERMITTED, code_of, describe, three_ways};
 
 /// The first kernel whose BPF programs can read the user registers of a thread that is in the kernel
 /// (`bpf_task_pt_regs`): <https://github.com/torvalds/linux/commit/dd6e10fbd9fb>.
@@ -83,7 +84,10 @@ pub(super) fn run_checks() -> Vec<Check> {
             read_line("/proc/sys/kernel/unprivileged_bpf_disabled").as_deref(),
             held,
         ),
-        check_kernel_symbols(read_line("/proc/sys/kernel/kptr_restrict").as_deref(), held),
+        check_kernel_symbols(
+            read_line("/proc/sys/kernel/kptr_restrict").as_deref(),
+            shows_kernel_addresses(),
+        ),
         check_programs(viperf_agent::probe()),
         check_processes(&find_python_processes()),
     ]
@@ -247,24 +251,40 @@ fn check_unprivileged_bpf(disabled: Option<&str>, held: Option<Capabilities>) ->
     }
 }
 
-/// `kptr_restrict`: 0 shows addresses, 1 shows them with `CAP_SYSLOG`, 2 to nobody. With 0, those
-/// without privileges see them only if `perf_event_paranoid` is at most 1.
-/// <https://github.com/torvalds/linux/blob/v6.12/kernel/ksyms_common.c#L29-L43>
-fn check_kernel_symbols(restrict: Option<&str>, held: Option<Capabilities>) -> Check {
-    let shown_to_some = restrict != Some("2");
-    let is_shown = shown_to_some && held.is_some_and(|held| held.has(Capability::SYSLOG));
-    let verdict = if is_shown {
-        Verdict::Well
-    } else if shown_to_some {
-        Verdict::limited("kernel frames may have no names: run as root or with CAP_SYSLOG")
-    } else {
-        Verdict::limited("kernel frames have no names: sysctl kernel.kptr_restrict=1")
+/// Whether `/proc/kallsyms` shows addresses, which hangs on `kptr_restrict`, `perf_event_paranoid` and
+/// `CAP_SYSLOG`: <https://github.com/torvalds/linux/blob/v6.12/kernel/ksyms_common.c#L29-L43>.
+fn check_kernel_symbols(restrict: Option<&str>, is_shown: bool) -> Check {
+    let verdict = match (is_shown, restrict) {
+        (true, _) => Verdict::Well,
+        (false, Some("2")) => {
+            Verdict::limited("kernel frames have no names: sysctl kernel.kptr_restrict=1")
+        }
+        (false, _) => {
+            Verdict::limited("kernel frames have no names: run as root or with CAP_SYSLOG")
+        }
     };
+    let found = if is_shown { "shown" } else { "hidden" };
     Check {
         name: "kernel symbols",
         verdict,
-        found: format!("kptr_restrict is {}", restrict.unwrap_or("unknown")),
+        found: format!(
+            "{found} (kptr_restrict is {})",
+            restrict.unwrap_or("unknown")
+        ),
     }
+}
+
+/// Whether any of the first lines has an address other than zero.
+fn shows_kernel_addresses() -> bool {
+    let mut start = Vec::new();
+    let read =
+        File::open("/proc/kallsyms").and_then(|file| file.take(1 << 16).read_to_end(&mut start));
+    let is_address = |line: &[u8]| {
+        line.iter()
+            .take_while(|byte| **byte != b' ')
+            .any(|byte| *byte != b'0')
+    };
+    read.is_ok() && start.split(|byte| *byte == b'\n').any(is_address)
 }
 
 /// Whether the programs load and the timer opens: the kernel's own word, which settles the rest.
@@ -283,7 +303,7 @@ fn check_programs(probe: Result<(), RecordError>) -> Check {
                     code,
                     remedy: remedy.to_owned(),
                 },
-                error.to_string(),
+                describe(&error),
             )
         }
     };
@@ -389,7 +409,7 @@ mod tests {
 
     #[test]
     fn hidden_kernel_addresses_limit_but_do_not_forbid() {
-        let check = check_kernel_symbols(Some("2"), None);
+        let check = check_kernel_symbols(Some("2"), false);
         assert!(matches!(check.verdict, Verdict::Limited { .. }));
     }
 

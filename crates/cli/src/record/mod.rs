@@ -1,5 +1,6 @@
 //! `viperf record`: plan, sample, write, sum up.
 
+mod command;
 mod plan;
 mod signals;
 mod statistics;
@@ -31,9 +32,10 @@ pub(crate) fn run(arguments: RecordArguments) -> Result<ExitStatus, Failure> {
     status.clear();
     let outcome = outcome?;
     write_results(&plan, &outcome)?;
-    Ok(outcome
+    let ended = outcome
         .command
-        .map_or(ExitStatus::DONE, ExitStatus::of_command))
+        .or_else(|| command::wait_for_command(&signals).filter(|_| runs_command));
+    Ok(ended.map_or(ExitStatus::DONE, ExitStatus::of_command))
 }
 
 fn write_results(plan: &RecordPlan, outcome: &Outcome) -> Result<(), Failure> {

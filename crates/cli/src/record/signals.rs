@@ -3,15 +3,17 @@
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level;
 
-/// The flag that asks the recording to end.
-#[derive(Debug)]
+/// What the signals have asked for so far.
+#[derive(Debug, Default)]
 pub(super) struct StopSignals {
-    stop: Arc<AtomicBool>,
+    stop: AtomicBool,
+    received: AtomicI32,
+    command_was_told: AtomicBool,
 }
 
 impl StopSignals {
@@ -20,40 +22,47 @@ impl StopSignals {
     /// Ctrl-C on a terminal also reaches a command that viperf started there. The command decides what
     /// it means, and viperf goes on until the command has ended; pressed again, viperf stops sampling,
     /// and a third time it aborts.
-    pub(super) fn install(runs_command: bool) -> io::Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        for signal in [SIGTERM, SIGHUP] {
-            stop_then_abort(signal, &stop)?;
-        }
-        if runs_command && is_in_the_terminals_foreground() {
-            let command_was_told = AtomicBool::new(false);
-            let stop = Arc::clone(&stop);
-            let interrupt = move || {
-                let told_before = command_was_told.swap(true, Ordering::SeqCst);
-                if told_before && stop.swap(true, Ordering::SeqCst) {
-                    low_level::exit(128 + SIGINT);
+    pub(super) fn install(runs_command: bool) -> io::Result<Arc<Self>> {
+        let signals = Arc::new(Self::default());
+        let shared_with_command = runs_command && is_in_the_terminals_foreground();
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            let handler = Arc::clone(&signals);
+            let handle = move || {
+                if signal == SIGINT && shared_with_command {
+                    handler.interrupted_with_command();
+                } else {
+                    handler.received.store(signal, Ordering::SeqCst);
+                    handler.stop_or_abort(signal);
                 }
             };
-            // SAFETY: the closure touches atomics and `_exit`s, both allowed in a signal handler.
-            unsafe { low_level::register(SIGINT, interrupt) }?;
-        } else {
-            stop_then_abort(SIGINT, &stop)?;
+            // SAFETY: the handler touches atomics and may `_exit`; both are allowed in a signal handler.
+            unsafe { low_level::register(signal, handle) }?;
         }
-        Ok(Self { stop })
+        Ok(signals)
     }
 
     /// True once the recording shall end.
     pub(super) fn stop(&self) -> &AtomicBool {
         &self.stop
     }
-}
 
-/// The first `signal` sets `stop`, another one ends viperf at once. Programs in the kernel go with it.
-fn stop_then_abort(signal: i32, stop: &Arc<AtomicBool>) -> io::Result<()> {
-    // Handlers run in the order in which they were registered.
-    signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(stop))?;
-    signal_hook::flag::register(signal, Arc::clone(stop))?;
-    Ok(())
+    /// The last signal that reached viperf but not its command, 0 if none has.
+    pub(super) fn received(&self) -> i32 {
+        self.received.load(Ordering::SeqCst)
+    }
+
+    fn interrupted_with_command(&self) {
+        if self.command_was_told.swap(true, Ordering::SeqCst) {
+            self.stop_or_abort(SIGINT);
+        }
+    }
+
+    /// The second time ends viperf at once; the programs in the kernel go with it.
+    fn stop_or_abort(&self, signal: i32) {
+        if self.stop.swap(true, Ordering::SeqCst) {
+            low_level::exit(128 + signal);
+        }
+    }
 }
 
 /// Whether Ctrl-C on the controlling terminal reaches this process and its children.
@@ -68,11 +77,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_signal_asks_to_stop() {
+    fn the_first_signal_asks_to_stop_and_is_remembered() {
         // SIGHUP, because the test runner itself may be ended by the others.
         let signals = StopSignals::install(false).unwrap();
         assert!(!signals.stop().load(Ordering::SeqCst));
         low_level::raise(SIGHUP).unwrap();
         assert!(signals.stop().load(Ordering::SeqCst));
+        assert_eq!(signals.received(), SIGHUP);
+    }
+
+    #[test]
+    fn ctrl_c_is_the_commands_first_and_viperfs_second() {
+        let signals = StopSignals::default();
+        signals.interrupted_with_command();
+        assert!(!signals.stop().load(Ordering::SeqCst));
+        signals.interrupted_with_command();
+        assert!(signals.stop().load(Ordering::SeqCst));
+        assert_eq!(signals.received(), 0, "the command has had it already");
     }
 }

@@ -11,6 +11,8 @@ use crate::terminal;
 /// Redraws per second: enough to look alive, and little to send over a slow connection.
 const REDRAWS_PER_SECOND: u8 = 5;
 
+const STARTING: &str = "viperf: starting …";
+
 /// Draws progress on standard error if that is a terminal, and says the notes in any case.
 #[derive(Debug)]
 pub(super) struct StatusLine {
@@ -31,10 +33,15 @@ impl StatusLine {
         if let Ok(style) = ProgressStyle::with_template("{msg}") {
             bar.set_style(style);
         }
-        Self {
+        let line = Self {
             bar,
             silent_while_sampling: runs_command && io::stdout().is_terminal(),
+        };
+        // Loading programs and reading every Python of a large machine takes seconds.
+        if !line.silent_while_sampling {
+            line.draw(STARTING);
         }
+        line
     }
 
     /// Shows where the recording stands, and the notes that have come since the last call.
@@ -44,9 +51,13 @@ impl StatusLine {
         }
         let is_sampling = !matches!(progress.stage, Stage::Symbolizing { .. });
         if !(is_sampling && self.silent_while_sampling) {
-            self.bar.set_message(render(progress));
-            self.bar.tick();
+            self.draw(&render(progress));
         }
+    }
+
+    fn draw(&self, text: &str) {
+        self.bar.set_message(text.to_owned());
+        self.bar.tick();
     }
 
     /// Takes the line away.
@@ -66,7 +77,7 @@ fn render(progress: &Progress) -> String {
         notes: _,
     } = progress;
     match stage {
-        Stage::Starting => "viperf: starting …".to_owned(),
+        Stage::Starting => STARTING.to_owned(),
         Stage::Sampling => {
             let plural = if *processes == 1 {
                 "process"

@@ -9,6 +9,9 @@ use crate::quantities::{show_bytes, show_count, show_nanoseconds, show_share};
 /// A reason that spoils more than this part of the samples is explained.
 const NOTABLE_SHARE: f64 = 0.001;
 
+/// Explanations fit a terminal of 100 columns with their indent.
+const EXPLANATION_WIDTH: usize = 80;
+
 /// The summary: aligned lines, each reason for an incomplete stack with its count.
 pub(super) fn render(statistics: &Statistics, options: &RecordOptions) -> String {
     let mut text = String::new();
@@ -42,7 +45,7 @@ fn add_samples(text: &mut String, statistics: &Statistics) {
         "processes"
     };
     let of = format!(
-        "{} of {} {plural}",
+        "{} from {} {plural}",
         show_count(*samples),
         show_count(*processes)
     );
@@ -90,9 +93,26 @@ fn add_reasons(text: &mut String, statistics: &Statistics) {
         );
         let notable = count as f64 > NOTABLE_SHARE * statistics.samples as f64;
         if let Some(explanation) = find_explanation(reason).filter(|_| notable) {
-            let _ = writeln!(text, "    {:>width$}  {:>8}    {explanation}", "", "");
+            for line in wrap(explanation) {
+                let _ = writeln!(text, "    {:>width$}  {:>8}    {line}", "", "");
+            }
         }
     }
+}
+
+/// The text in lines of at most [`EXPLANATION_WIDTH`] bytes, broken at spaces.
+fn wrap(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.len() + 1 + word.len() <= EXPLANATION_WIDTH => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 fn find_explanation(reason: &str) -> Option<&'static str> {
@@ -175,7 +195,7 @@ mod tests {
     #[test]
     fn a_good_run_reads_well() {
         let text = render(&statistics(), &options());
-        let expected = "  samples       12,345 of 1 process
+        let expected = "  samples       12,345 from 1 process
   complete      12,300 (99.6 %)
   lost          0
   incomplete    by reason:
@@ -200,15 +220,17 @@ mod tests {
     #[test]
     fn a_notable_reason_is_explained_and_a_rare_one_only_counted() {
         let text = render(&statistics(), &options());
-        let explanation = |reason| find_explanation(reason).unwrap();
-        assert!(
-            text.contains(explanation("native: unknown mapping")),
-            "{text}"
-        );
-        assert!(
-            !text.contains(explanation("native: unreadable stack")),
-            "{text}"
-        );
+        let start = |reason| wrap(find_explanation(reason).unwrap()).remove(0);
+        assert!(text.contains(&start("native: unknown mapping")), "{text}");
+        assert!(!text.contains(&start("native: unreadable stack")), "{text}");
+    }
+
+    #[test]
+    fn long_explanations_are_broken_at_spaces() {
+        let text = "word ".repeat(40);
+        let lines = wrap(&text);
+        assert!(lines.iter().all(|line| line.len() <= EXPLANATION_WIDTH));
+        assert_eq!(lines.join(" "), text.trim());
     }
 
     #[test]

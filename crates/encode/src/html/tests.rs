@@ -1,1 +1,194 @@
+use std::io::Read as _;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::sample_profile::{
+    HOSTILE_NAMES, add_frame, add_process, add_samples, add_thread, hostile_profile, small_profile,
+};
+use viperf_profile::{FrameKind, Handle as _, StackHandle};
+
+fn page(profile: &Profile) -> String {
+    encode(profile, &Options::default()).unwrap()
+}
+
+/// The text between two others that stand in the page once.
+fn between<'a>(page: &'a str, before: &str, after: &str) -> &'a str {
+    let (_, rest) = page.split_once(before).unwrap();
+    rest.split_once(after).unwrap().0
+}
+
+/// The data as `docs/formats/html.md` has it: head, and columns as numbers.
+fn read_data(page: &str) -> (Value, impl Fn(&str) -> Vec<f64>) {
+    let packed = STANDARD
+        .decode(between(page, "id=\"profile\">", "</script>"))
+        .unwrap();
+    let mut bytes = Vec::new();
+    flate2::read::GzDecoder::new(packed.as_slice())
+        .read_to_end(&mut bytes)
+        .unwrap();
+    let length = u32::from_le_bytes(bytes[..4].try_into().unwrap()) as usize;
+    let head: Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+    let columns = head["columns"].as_array().unwrap().clone();
+    let column = move |wanted: &str| {
+        let mut offset = 8 + length;
+        for column in &columns {
+            offset = offset.next_multiple_of(8);
+            let (entry_type, entries) = (
+                column[1].as_str().unwrap(),
+                column[2].as_u64().unwrap() as usize,
+            );
+            let width = match entry_type {
+                "u8" => 1,
+                "u32" => 4,
+                _ => 8,
+            };
+            let column_bytes = &bytes[offset..offset + width * entries];
+            if column[0] == wanted {
+                let number = |entry: &[u8]| match width {
+                    1 => f64::from(entry[0]),
+                    4 => f64::from(u32::from_le_bytes(entry.try_into().unwrap())),
+                    _ => f64::from_le_bytes(entry.try_into().unwrap()),
+                };
+                return column_bytes.chunks(width).map(number).collect();
+            }
+            offset += width * entries;
+        }
+        panic!("there is no column {wanted}")
+    };
+    (head, column)
+}
+
+#[test]
+fn the_tree_has_every_path_once_and_counts_samples_at_their_leaves() {
+    let (head, column) = read_data(&page(&small_profile()));
+    assert_eq!(head["samples"], 11);
+    assert_eq!(head["complete"], 9);
+    assert_eq!(head["lost"], 4);
+    assert_eq!(head["incomplete"], json!({"stack page not present": 2}));
+    assert_eq!(head["weight_ns"], 1_000_000);
+    // root, process, main, _start, eval, <module>, run:7, deflate, run:8, [libz+…], syscall, worker, broken, run:7
+    assert_eq!(
+        column("node_back"),
+        [0., 1., 1., 1., 1., 1., 1., 1., 3., 1., 1., 10., 1., 1.]
+    );
+    assert_eq!(
+        column("node_count"),
+        [0., 0., 0., 0., 0., 1., 0., 5., 0., 0., 3., 0., 0., 2.]
+    );
+}
+
+#[test]
+fn samples_that_weigh_differently_are_summed_as_nanoseconds() {
+    let mut profile = small_profile();
+    profile.samples[0].weight_ns = 7;
+    let (head, column) = read_data(&page(&profile));
+    assert_eq!(head["weight_ns"], 0);
+    assert_eq!(column("node_weight").iter().sum::<f64>(), 10_000_007.0);
+}
+
+#[test]
+fn frames_that_differ_only_in_their_address_are_one_box() {
+    let mut profile = Profile::default();
+    let process = add_process(&mut profile, "p", 1);
+    let thread = add_thread(&mut profile, process, "t", 1);
+    let frame = add_frame(&mut profile, FrameKind::Native, "f", "lib.so", 0);
+    let mut elsewhere = profile.frame(frame).unwrap();
+    elsewhere.address = 0x1234;
+    let elsewhere = profile.frames.intern(elsewhere);
+    add_samples(&mut profile, thread, &[frame], 2);
+    add_samples(&mut profile, thread, &[elsewhere], 3);
+    let (_, column) = read_data(&page(&profile));
+    assert_eq!(column("node_count"), [0., 0., 0., 5.]);
+}
+
+#[test]
+fn options_are_what_the_page_opens_with() {
+    let options = Options {
+        threads: false,
+        merge_processes: true,
+        interpreter_frames: true,
+    };
+    let (head, _) = read_data(&encode(&small_profile(), &options).unwrap());
+    assert_eq!(
+        head["view"],
+        json!({"threads": false, "merge_processes": true, "interpreter_frames": true})
+    );
+}
+
+#[test]
+fn the_page_loads_nothing_from_anywhere() {
+    let page = page(&small_profile());
+    let outside = [
+        "http://", "https://", "//cdn", "@import", "url(", "fetch(", "src=\"", "import ",
+    ];
+    for word in outside {
+        for (at, _) in page.match_indices(word) {
+            let context = &page[at.saturating_sub(60)..(at + 60).min(page.len())];
+            assert!(
+                context.contains("xmlns='http://www.w3.org/2000/svg'"),
+                "{word}: {context}"
+            );
+        }
+    }
+    assert!(page.contains("content=\"default-src 'none'; script-src 'sha256-"));
+}
+
+#[test]
+fn the_policy_names_the_script_and_style_that_are_in_the_page() {
+    use sha2::{Digest as _, Sha256};
+    let page = page(&small_profile());
+    for (before, after, directive) in [
+        ("<script type=\"module\">", "</script>", "script-src"),
+        ("<style>", "</style>", "style-src"),
+    ] {
+        let hash = STANDARD.encode(Sha256::digest(between(&page, before, after)));
+        assert!(
+            page.contains(&format!("{directive} 'sha256-{hash}';")),
+            "{directive}"
+        );
+    }
+}
+
+#[test]
+fn no_name_of_the_profile_is_in_the_html() {
+    let profile = hostile_profile();
+    let hostile = page(&profile);
+    let harmless = page(&Profile::default());
+    let without_data = |page: &str| {
+        let data = between(page, "id=\"profile\">", "</script>");
+        assert!(
+            data.bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte))
+        );
+        page.replace(data, "")
+    };
+    assert_eq!(without_data(&hostile), without_data(&harmless));
+    let (head, _) = read_data(&hostile);
+    let strings: Vec<&str> = head["strings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|text| text.as_str().unwrap())
+        .collect();
+    for name in HOSTILE_NAMES {
+        assert!(strings.contains(&name), "{name:?}");
+    }
+}
+
+#[test]
+fn the_same_profile_gives_the_same_page() {
+    assert_eq!(page(&hostile_profile()), page(&hostile_profile()));
+}
+
+#[test]
+fn a_dangling_handle_is_an_error() {
+    let mut profile = small_profile();
+    profile.samples[0].stack = StackHandle::from_index(999);
+    assert!(matches!(
+        encode(&profile, &Options::default()),
+        Err(EncodeError::Profile(_))
+    ));
+}

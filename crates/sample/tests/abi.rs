@@ -1,0 +1,413 @@
+//! The records in C and in Rust are the same: every size, field, offset and enumerator, read from the BTF that clang
+//! wrote for `abi.bpf.c`.
+
+use std::{collections::BTreeMap, mem::offset_of};
+
+use libbpf_rs::btf::{
+    Btf, HasSize,
+    types::{Enum, MemberAttr, Struct},
+};
+use viperf_abi::{
+    CODE_SHIM, CaptureRecord, CodeIdentity, CodeKey, CodeRecord, Configuration, LAYOUT_CFRAME,
+    LAYOUT_GLIBC_KEYS, LAYOUT_IS_ENTRY, Lost, Mapping, PROCESS_PYTHON, PROCESS_READ,
+    PROCESS_STARTS_TARGET, PROCESS_TARGET, Process, ProcessRecord, PythonLayout, Reason,
+    RecordHeader, RecordKind, SampleRecord, StackRecord, TextHeader, UnwindRow, WordKind, limit,
+};
+use viperf_unwind::{CallerRbp, Cause, Cfa, Rule, Step};
+
+fn abi() -> Btf<'static> {
+    Btf::from_raw("abi", viperf_bpf::abi())
+        .unwrap()
+        .expect("clang writes BTF with -g")
+}
+
+/// Fields of a struct in C: name and offset in bytes, in order; and its size.
+fn fields_in_c(btf: &Btf<'_>, name: &str) -> (Vec<(String, usize)>, usize) {
+    let found: Struct<'_> = btf
+        .type_by_name(name)
+        .unwrap_or_else(|| panic!("struct {name} is not anchored"));
+    let fields = found.iter().map(|member| {
+        let MemberAttr::Normal { offset } = member.attr else {
+            panic!("{name} has a bit field")
+        };
+        (
+            member.name.unwrap().to_str().unwrap().to_owned(),
+            offset as usize / 8,
+        )
+    });
+    (fields.collect(), found.size())
+}
+
+/// Compares a struct; `tail` is a last field that only C has, because Rust reads it as a slice.
+fn compare(
+    btf: &Btf<'_>,
+    name: &str,
+    rust: &[(&str, usize)],
+    rust_size: usize,
+    tail: Option<&str>,
+) {
+    let (mut fields, mut size) = fields_in_c(btf, name);
+    if let Some(tail) = tail {
+        let (last, offset) = fields.pop().unwrap();
+        assert_eq!(last, tail, "the last field of {name}");
+        size = offset;
+    }
+    let rust: Vec<(String, usize)> = rust
+        .iter()
+        .map(|(name, offset)| ((*name).to_owned(), *offset))
+        .collect();
+    assert_eq!(rust, fields, "the fields of {name}");
+    assert_eq!(rust_size, size, "the size of {name}");
+}
+
+macro_rules! compare {
+    ($btf:expr, $c:literal, $rust:ident { $($field:ident),* $(,)? } $(+ $tail:literal)?) => {{
+        // Taken apart whole, so that a new field does not compile unseen.
+        let _ = |value: $rust| { let $rust { $($field: _),* } = value; };
+        let tail: &[&str] = &[$($tail)?];
+        let fields = [$((stringify!($field), offset_of!($rust, $field))),*];
+        compare($btf, $c, &fields, size_of::<$rust>(), tail.first().copied());
+    }};
+}
+
+#[test]
+fn records_are_the_same_in_c_and_rust() {
+    let btf = &abi();
+    compare!(btf, "unwind_row", UnwindRow { pc, rule });
+    compare!(
+        btf,
+        "mapping",
+        Mapping {
+            start,
+            end,
+            load_bias,
+            first_row,
+            row_count,
+            executable,
+            reserved
+        }
+    );
+    compare!(
+        btf,
+        "process",
+        Process {
+            epoch,
+            flags,
+            first_mapping,
+            mapping_count,
+            runtime,
+            code_type,
+            layout
+        }
+    );
+    compare!(btf, "record_header", RecordHeader { kind, size });
+    compare!(
+        btf,
+        "sample_record",
+        SampleRecord {
+            header,
+            time_ns,
+            tgid,
+            tid,
+            cpu,
+            slot,
+            epoch,
+            reserved,
+            thread_name
+        }
+    );
+    compare!(
+        btf,
+        "stack_record",
+        StackRecord {
+            sample,
+            kernel_count,
+            native_count,
+            python_count,
+            reserved
+        } + "words"
+    );
+    compare!(
+        btf,
+        "text_header",
+        TextHeader {
+            address,
+            length,
+            captured,
+            kind,
+            ascii
+        }
+    );
+    compare!(
+        btf,
+        "process_record",
+        ProcessRecord {
+            header,
+            time_ns,
+            tgid,
+            parent_tgid,
+            epoch,
+            reserved,
+            address
+        }
+    );
+    compare!(
+        btf,
+        "capture_record",
+        CaptureRecord {
+            header,
+            tgid,
+            cpu,
+            captured,
+            reserved,
+            ip,
+            sp,
+            bp,
+            registers
+        } + "stack"
+    );
+    compare!(
+        btf,
+        "code_key",
+        CodeKey {
+            address,
+            epoch,
+            reserved
+        }
+    );
+    compare!(
+        btf,
+        "code_identity",
+        CodeIdentity {
+            qualname,
+            filename,
+            line_table,
+            first_line,
+            id
+        }
+    );
+    compare!(
+        btf,
+        "configuration",
+        Configuration {
+            native,
+            kernel,
+            follow_children,
+            capture,
+            cpu_count,
+            report_every_exec
+        }
+    );
+    compare!(
+        btf,
+        "code_record",
+        CodeRecord {
+            header,
+            id,
+            epoch,
+            tgid,
+            first_line,
+            address,
+            flags,
+            line_table_size,
+            line_table_captured,
+            reserved,
+            line_table_address,
+            qualname,
+            filename,
+            qualname_bytes,
+            filename_bytes,
+        } + "line_table"
+    );
+    compare!(
+        btf,
+        "python_layout",
+        PythonLayout {
+            runtime_interpreters_head,
+            runtime_auto_tss_key,
+            interpreter_next,
+            interpreter_threads_head,
+            thread_next,
+            thread_id,
+            thread_frame,
+            cframe_current_frame,
+            cframe_previous,
+            frame_code,
+            frame_previous,
+            frame_instruction,
+            frame_owner,
+            frame_is_entry,
+            entry_owner,
+            code_size,
+            code_first_line,
+            code_filename,
+            code_qualname,
+            code_name,
+            code_line_table,
+            code_instructions,
+            text_length,
+            text_state,
+            text_ascii_data,
+            text_compact_data,
+            bytes_size,
+            bytes_data,
+            flags,
+            thread_state_tls,
+        }
+    );
+}
+
+fn compare_enum<'name>(
+    btf: &Btf<'_>,
+    name: &str,
+    rust: impl IntoIterator<Item = (&'name str, i64)>,
+) {
+    let found: Enum<'_> = btf
+        .type_by_name(name)
+        .unwrap_or_else(|| panic!("enum {name} is not anchored"));
+    let c: BTreeMap<String, i64> = found
+        .iter()
+        .map(|member| {
+            (
+                member.name.unwrap().to_str().unwrap().to_owned(),
+                member.value,
+            )
+        })
+        .collect();
+    let rust: BTreeMap<String, i64> = rust
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+    assert_eq!(rust, c, "the enumerators of {name}");
+}
+
+#[test]
+fn numbers_are_the_same_in_c_and_rust() {
+    let btf = &abi();
+    compare_enum(
+        btf,
+        "limit",
+        limit::ALL
+            .iter()
+            .map(|(name, value)| (*name, *value as i64)),
+    );
+    compare_enum(
+        btf,
+        "record_kind",
+        RecordKind::ALL
+            .iter()
+            .map(|(kind, name)| (*name, *kind as i64)),
+    );
+    compare_enum(
+        btf,
+        "word_kind",
+        WordKind::ALL
+            .iter()
+            .map(|(kind, name)| (*name, *kind as i64)),
+    );
+    compare_enum(
+        btf,
+        "reason",
+        Reason::ALL
+            .iter()
+            .map(|reason| (reason.c_name(), *reason as i64)),
+    );
+    compare_enum(
+        btf,
+        "layout_flag",
+        [
+            ("LAYOUT_CFRAME", LAYOUT_CFRAME.into()),
+            ("LAYOUT_IS_ENTRY", LAYOUT_IS_ENTRY.into()),
+            ("LAYOUT_GLIBC_KEYS", LAYOUT_GLIBC_KEYS.into()),
+        ],
+    );
+    compare_enum(
+        btf,
+        "process_flag",
+        [
+            ("PROCESS_TARGET", PROCESS_TARGET.into()),
+            ("PROCESS_READ", PROCESS_READ.into()),
+            ("PROCESS_PYTHON", PROCESS_PYTHON.into()),
+            ("PROCESS_STARTS_TARGET", PROCESS_STARTS_TARGET.into()),
+        ],
+    );
+    compare_enum(btf, "code_flag", [("CODE_SHIM", CODE_SHIM.into())]);
+    compare_enum(
+        btf,
+        "lost",
+        [
+            ("LOST_SAMPLES", Lost::Samples as i64),
+            ("LOST_CODES", Lost::Codes as i64),
+            ("LOST_PROCESS_EVENTS", Lost::ProcessEvents as i64),
+            ("LOST_KINDS", Lost::KINDS as i64),
+        ],
+    );
+}
+
+/// The rules are packed by `viperf-unwind`, which knows nothing of the kernel: its own encoding tells the numbers.
+#[test]
+fn rules_are_the_same_in_c_and_rust() {
+    let kind = |step| i64::from(Rule::encode(step).0 & 15);
+    let caller = |cfa| Step::Caller {
+        cfa,
+        rbp: CallerRbp::Unchanged,
+    };
+    let btf = &abi();
+    compare_enum(
+        btf,
+        "rule_kind",
+        [
+            ("RULE_NONE", kind(Step::NoInformation)),
+            ("RULE_RSP", kind(caller(Cfa::Rsp { offset: 8 }))),
+            ("RULE_RBP", kind(caller(Cfa::Rbp { offset: 16 }))),
+            (
+                "RULE_DEREF_RSP",
+                kind(caller(Cfa::DerefRsp { pre: 8, post: 8 })),
+            ),
+            (
+                "RULE_DEREF_RBP",
+                kind(caller(Cfa::DerefRbp { pre: -8, post: 0 })),
+            ),
+            ("RULE_PLT", kind(caller(Cfa::Plt { threshold: 11 }))),
+            ("RULE_SIGNAL", kind(Step::Signal)),
+            ("RULE_END", kind(Step::Root)),
+            (
+                "RULE_REGISTER",
+                kind(caller(Cfa::Register {
+                    number: 10,
+                    offset: 0,
+                })),
+            ),
+            (
+                "RULE_UNSUPPORTED",
+                kind(Step::Unsupported(Cause::Malformed)),
+            ),
+            (
+                "RULE_DEREF_INDEX",
+                kind(caller(Cfa::DerefIndex {
+                    number: 9,
+                    pre: 40,
+                    post: 8,
+                })),
+            ),
+        ],
+    );
+    let rbp = |rbp| {
+        i64::from(
+            Rule::encode(Step::Caller {
+                cfa: Cfa::Rsp { offset: 8 },
+                rbp,
+            })
+            .0 >> 4
+                & 255,
+        )
+    };
+    compare_enum(
+        btf,
+        "rbp_rule",
+        [
+            ("RBP_AT_RBP", rbp(CallerRbp::AtRbp)),
+            ("RBP_UNKNOWN", rbp(CallerRbp::Unknown)),
+        ],
+    );
+}
