@@ -150,9 +150,9 @@ class Page {
 
   // A function of the table as a search in the graph: its own boxes and no others.
   showFunction({ entry }) {
-    const text = this.names.searchText(entry, this.view);
+    const exact = escapePattern(this.names.searchText(entry, this.view));
     this.show("graph");
-    this.setSearch(`^${text.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&")}$`, true);
+    this.setSearch(`^${this.view.lines ? exact.replace(/:\d+\\\)$/, ":\\d+\\)") : exact}$`, true);
   }
 
   reset() {

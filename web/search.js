@@ -4,13 +4,17 @@
 function compileSearch(text, isRegex) {
   if (text === "") return { test: null, error: "" };
   const flags = text === text.toLowerCase() ? "iu" : "u";
-  const pattern = isRegex ? text : text.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&");
+  const pattern = isRegex ? text : escapePattern(text);
   try {
     const expression = new RegExp(pattern, flags);
     return { test: (candidate) => expression.test(candidate), error: "" };
   } catch (error) {
     return { test: null, error: error.message.replace(/^Invalid regular expression: /, "") };
   }
+}
+
+function escapePattern(text) {
+  return text.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&");
 }
 
 // Every match, each path counted once however many of its boxes match.

@@ -75,6 +75,12 @@ pub(crate) fn show_count(count: u64) -> String {
     text
 }
 
+/// `1 sample`, `1,234 samples`.
+pub(crate) fn show_counted(count: u64, one: &str, many: &str) -> String {
+    let noun = if count == 1 { one } else { many };
+    format!("{} {noun}", show_count(count))
+}
+
 /// `17 B`, `1.5 kB`, `12 MB`; units of 1,000 as disks and `ls --si` count.
 pub(crate) fn show_bytes(bytes: u64) -> String {
     let mut value = bytes as f64;
@@ -200,6 +206,11 @@ mod tests {
         assert_eq!(show_count(0), "0");
         assert_eq!(show_count(999), "999");
         assert_eq!(show_count(1_234_567), "1,234,567");
+        assert_eq!(show_counted(1, "process", "processes"), "1 process");
+        assert_eq!(
+            show_counted(2000, "process", "processes"),
+            "2,000 processes"
+        );
         assert_eq!(show_bytes(17), "17 B");
         assert_eq!(show_bytes(1500), "1.5 kB");
         assert_eq!(show_bytes(12_400_000), "12 MB");

@@ -12,7 +12,16 @@ mod synthetic;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let samples = std::env::args().nth(1).unwrap_or("20000".into()).parse()?;
-    let profile = synthetic::synthetic_profile(samples).profile;
-    std::io::stdout().write_all(&encode(&profile, Format::Html, &Options::default())?)?;
+    let synthetic = synthetic::synthetic_profile(samples);
+    eprintln!(
+        "{} samples hold {}",
+        synthetic.needle_samples,
+        synthetic::NEEDLE
+    );
+    std::io::stdout().write_all(&encode(
+        &synthetic.profile,
+        Format::Html,
+        &Options::default(),
+    )?)?;
     Ok(())
 }

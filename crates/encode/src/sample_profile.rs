@@ -108,45 +108,30 @@ pub(crate) fn small_profile() -> Profile {
     let process = add_process(&mut profile, "python3", 4242);
     let main = add_thread(&mut profile, process, "python3", 4242);
     let worker = add_thread(&mut profile, process, "worker 1", 4243);
-    let start = add_frame(&mut profile, FrameKind::Native, "_start", "python3.12", 0);
-    let eval = add_frame(
-        &mut profile,
-        FrameKind::Interpreter,
-        "_PyEval_EvalFrameDefault",
-        "python3.12",
-        0,
-    );
-    let module = add_frame(
-        &mut profile,
-        FrameKind::Python,
-        "<module>",
-        "/srv/app.py",
-        40,
-    );
-    let line_7 = add_frame(&mut profile, FrameKind::Python, "Job.run", "/srv/app.py", 7);
-    let line_8 = add_frame(&mut profile, FrameKind::Python, "Job.run", "/srv/app.py", 8);
-    let deflate = add_frame(
-        &mut profile,
-        FrameKind::Native,
-        "deflate",
-        "libz.so.1.2.13",
-        0,
-    );
-    let bare = add_frame(
-        &mut profile,
-        FrameKind::Native,
-        "[libz.so.1.2.13+0x1a2b]",
-        "libz.so.1.2.13",
-        0,
-    );
-    let system_call = add_frame(&mut profile, FrameKind::Kernel, "do_syscall_64", "", 0);
-    let broken = add_frame(
-        &mut profile,
-        FrameKind::Incomplete,
-        "stack page not present",
-        "",
-        0,
-    );
+    use FrameKind::{Incomplete, Interpreter, Kernel, Native, Python};
+    let eval = "_PyEval_EvalFrameDefault";
+    let [
+        start,
+        eval,
+        module,
+        line_7,
+        line_8,
+        deflate,
+        bare,
+        system_call,
+        broken,
+    ] = [
+        (Native, "_start", "python3.12", 0),
+        (Interpreter, eval, "python3.12", 0),
+        (Python, "<module>", "/srv/app.py", 40),
+        (Python, "Job.run", "/srv/app.py", 7),
+        (Python, "Job.run", "/srv/app.py", 8),
+        (Native, "deflate", "libz.so.1.2.13", 0),
+        (Native, "[libz.so.1.2.13+0x1a2b]", "libz.so.1.2.13", 0),
+        (Kernel, "do_syscall_64", "", 0),
+        (Incomplete, "stack page not present", "", 0),
+    ]
+    .map(|(kind, name, place, line)| add_frame(&mut profile, kind, name, place, line));
     add_samples(
         &mut profile,
         main,

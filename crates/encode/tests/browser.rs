@@ -71,7 +71,7 @@ fn run_chromium(chromium: &Path, folder: &Path, address: &str) -> String {
 fn data_attribute<'a>(document: &'a str, name: &str) -> &'a str {
     let (_, rest) = document
         .split_once(&format!("data-{name}=\""))
-        .unwrap_or_else(|| panic!("no data-{name}"));
+        .expect("the page has written the attribute");
     rest.split_once('"').expect("the attribute ends").0
 }
 
@@ -98,6 +98,20 @@ fn a_page_of_100_000_boxes_draws_and_finds_the_share_that_the_samples_have() {
     assert!(
         (share - expected).abs() < 1e-5,
         "the page found {share}, the samples say {expected}"
+    );
+}
+
+#[test]
+fn a_search_for_text_takes_every_character_as_itself() {
+    let profile = synthetic::synthetic_profile(50).profile;
+    let everything_special = "#search=%5E.*%2B%3F%24%7B%7D()%7C%5B%5D%5C%2F-";
+    let Some(document) = open_in_chromium(&page(&profile), everything_special) else {
+        return;
+    };
+    assert_eq!(
+        data_attribute(&document, "search-share"),
+        "0.000000",
+        "no match, and no error either"
     );
 }
 

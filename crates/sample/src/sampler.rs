@@ -102,7 +102,7 @@ impl Sampler {
         let received = Rc::new(RefCell::new(Vec::new()));
         Ok(Self {
             processes: find_map(&object, "processes")?,
-            counters: find_map(&object, ".bss.lost")?,
+            counters: find_map(&object, ".data.lost")?,
             rows: RowTable::new(find_map(&object, "unwind_rows")?)?,
             mappings: MappingTable::new(MemoryMap::new(mapping_array.as_fd(), bytes)?),
             ring: open_ring(&find_map(&object, "records")?, Rc::clone(&received))?,

@@ -15,7 +15,7 @@
 const volatile struct configuration configuration SEC(".rodata.configuration") = {};
 
 /* Counters that user space reads, in a section of their own likewise. */
-u64 lost[LOST_KINDS] SEC(".bss.lost") = {};
+u64 lost[LOST_KINDS] SEC(".data.lost") = {};
 /* Code ids and the epochs of forked or exec'ed processes; user space's own epochs lie below 2^31. */
 u32 next_code_id = 1;
 u32 next_epoch = 1u << 31;

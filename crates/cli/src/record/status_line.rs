@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use viperf_agent::{Progress, Stage};
 
-use crate::quantities::{show_count, show_elapsed};
+use crate::quantities::{show_count, show_counted, show_elapsed};
 use crate::terminal;
 
 /// Redraws per second: enough to look alive, and little to send over a slow connection.
@@ -29,8 +29,8 @@ impl StatusLine {
             ProgressDrawTarget::hidden()
         };
         let bar = ProgressBar::with_draw_target(None, target);
-        // The default template would add a clock and a bar of its own.
-        if let Ok(style) = ProgressStyle::with_template("{msg}") {
+        // The default template would add a clock and a bar of its own; `wide` cuts the line at the terminal's edge.
+        if let Ok(style) = ProgressStyle::with_template("{wide_msg}") {
             bar.set_style(style);
         }
         let line = Self {
@@ -78,25 +78,17 @@ fn render(progress: &Progress) -> String {
     } = progress;
     match stage {
         Stage::Starting => STARTING.to_owned(),
-        Stage::Sampling => {
-            let plural = if *processes == 1 {
-                "process"
-            } else {
-                "processes"
-            };
-            format!(
-                "viperf: {} samples · {rate_achieved:.0}/s · {processes} {plural} · {} lost · {} · Ctrl-C writes the file",
-                show_count(*samples),
-                show_count(*lost),
-                show_elapsed(*elapsed),
-            )
-        }
-        Stage::Symbolizing { done, total } => {
-            format!(
-                "viperf: {} samples · naming frames, {done} of {total} files",
-                show_count(*samples)
-            )
-        }
+        Stage::Sampling => format!(
+            "viperf: {} · {rate_achieved:.0}/s · {} · {} lost · {} · Ctrl-C writes the file",
+            show_counted(*samples, "sample", "samples"),
+            show_counted(*processes as u64, "process", "processes"),
+            show_count(*lost),
+            show_elapsed(*elapsed),
+        ),
+        Stage::Symbolizing { done, total } => format!(
+            "viperf: {} · naming frames, {done} of {total} files",
+            show_counted(*samples, "sample", "samples")
+        ),
     }
 }
 

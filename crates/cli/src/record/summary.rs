@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use viperf_agent::{RecordOptions, Statistics, Target};
 
-use crate::quantities::{show_bytes, show_count, show_nanoseconds, show_share};
+use crate::quantities::{show_bytes, show_count, show_counted, show_nanoseconds, show_share};
 
 /// A reason that spoils more than this part of the samples is explained.
 const NOTABLE_SHARE: f64 = 0.001;
@@ -39,15 +39,10 @@ fn add_samples(text: &mut String, statistics: &Statistics) {
         processes,
         ..
     } = statistics;
-    let plural = if *processes == 1 {
-        "process"
-    } else {
-        "processes"
-    };
     let of = format!(
-        "{} from {} {plural}",
+        "{} from {}",
         show_count(*samples),
-        show_count(*processes)
+        show_counted(*processes, "process", "processes")
     );
     add_row(text, "samples", &of);
     let complete = format!(

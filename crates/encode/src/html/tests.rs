@@ -20,62 +20,70 @@ fn between<'a>(page: &'a str, before: &str, after: &str) -> &'a str {
     rest.split_once(after).unwrap().0
 }
 
-/// The data as `docs/formats/html.md` has it: head, and columns as numbers.
-fn read_data(page: &str) -> (Value, impl Fn(&str) -> Vec<f64>) {
-    let packed = STANDARD
-        .decode(between(page, "id=\"profile\">", "</script>"))
-        .unwrap();
-    let mut bytes = Vec::new();
-    flate2::read::GzDecoder::new(packed.as_slice())
-        .read_to_end(&mut bytes)
-        .unwrap();
-    let length = u32::from_le_bytes(bytes[..4].try_into().unwrap()) as usize;
-    let head: Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
-    let columns = head["columns"].as_array().unwrap().clone();
-    let column = move |wanted: &str| {
-        let mut offset = 8 + length;
-        for column in &columns {
+/// The data as `docs/formats/html.md` has it: head, and columns of numbers.
+struct Data {
+    head: Value,
+    columns: Vec<u8>,
+}
+
+impl Data {
+    fn of(page: &str) -> Self {
+        let packed = STANDARD
+            .decode(between(page, "id=\"profile\">", "</script>"))
+            .unwrap();
+        let mut bytes = Vec::new();
+        flate2::read::GzDecoder::new(packed.as_slice())
+            .read_to_end(&mut bytes)
+            .unwrap();
+        let length = u32::from_le_bytes(bytes[..4].try_into().unwrap()) as usize;
+        let head = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+        let columns = bytes[(8 + length).next_multiple_of(8)..].to_vec();
+        Self { head, columns }
+    }
+
+    fn column(&self, wanted: &str) -> Vec<f64> {
+        let mut offset = 0_usize;
+        for column in self.head["columns"].as_array().unwrap() {
             offset = offset.next_multiple_of(8);
-            let (entry_type, entries) = (
-                column[1].as_str().unwrap(),
-                column[2].as_u64().unwrap() as usize,
-            );
-            let width = match entry_type {
+            let width = match column[1].as_str().unwrap() {
                 "u8" => 1,
                 "u32" => 4,
                 _ => 8,
             };
-            let column_bytes = &bytes[offset..offset + width * entries];
+            let length = width * column[2].as_u64().unwrap() as usize;
+            let bytes = &self.columns[offset..offset + length];
+            offset += length;
             if column[0] == wanted {
                 let number = |entry: &[u8]| match width {
                     1 => f64::from(entry[0]),
                     4 => f64::from(u32::from_le_bytes(entry.try_into().unwrap())),
                     _ => f64::from_le_bytes(entry.try_into().unwrap()),
                 };
-                return column_bytes.chunks(width).map(number).collect();
+                return bytes.chunks(width).map(number).collect();
             }
-            offset += width * entries;
         }
         panic!("there is no column {wanted}")
-    };
-    (head, column)
+    }
 }
 
 #[test]
 fn the_tree_has_every_path_once_and_counts_samples_at_their_leaves() {
-    let (head, column) = read_data(&page(&small_profile()));
-    assert_eq!(head["samples"], 11);
-    assert_eq!(head["complete"], 9);
-    assert_eq!(head["lost"], 4);
-    assert_eq!(head["incomplete"], json!({"stack page not present": 2}));
-    assert_eq!(head["weight_ns"], 1_000_000);
+    let data = Data::of(&page(&small_profile()));
+    assert_eq!(data.head["samples"], 11);
+    assert_eq!(data.head["complete"], 9);
+    assert_eq!(data.head["lost"], 4);
+    assert_eq!(
+        data.head["incomplete"],
+        json!({"stack page not present": 2})
+    );
+    assert_eq!(data.head["weight_ns"], 1_000_000);
     // root, process, main, _start, eval, <module>, run:7, deflate, run:8, [libz+…], syscall, worker, broken, run:7
     assert_eq!(
-        column("node_back"),
+        data.column("node_back"),
         [0., 1., 1., 1., 1., 1., 1., 1., 3., 1., 1., 10., 1., 1.]
     );
     assert_eq!(
-        column("node_count"),
+        data.column("node_count"),
         [0., 0., 0., 0., 0., 1., 0., 5., 0., 0., 3., 0., 0., 2.]
     );
 }
@@ -84,9 +92,9 @@ fn the_tree_has_every_path_once_and_counts_samples_at_their_leaves() {
 fn samples_that_weigh_differently_are_summed_as_nanoseconds() {
     let mut profile = small_profile();
     profile.samples[0].weight_ns = 7;
-    let (head, column) = read_data(&page(&profile));
-    assert_eq!(head["weight_ns"], 0);
-    assert_eq!(column("node_weight").iter().sum::<f64>(), 10_000_007.0);
+    let data = Data::of(&page(&profile));
+    assert_eq!(data.head["weight_ns"], 0);
+    assert_eq!(data.column("node_weight").iter().sum::<f64>(), 10_000_007.0);
 }
 
 #[test]
@@ -100,8 +108,8 @@ fn frames_that_differ_only_in_their_address_are_one_box() {
     let elsewhere = profile.frames.intern(elsewhere);
     add_samples(&mut profile, thread, &[frame], 2);
     add_samples(&mut profile, thread, &[elsewhere], 3);
-    let (_, column) = read_data(&page(&profile));
-    assert_eq!(column("node_count"), [0., 0., 0., 5.]);
+    let data = Data::of(&page(&profile));
+    assert_eq!(data.column("node_count"), [0., 0., 0., 5.]);
 }
 
 #[test]
@@ -111,9 +119,9 @@ fn options_are_what_the_page_opens_with() {
         merge_processes: true,
         interpreter_frames: true,
     };
-    let (head, _) = read_data(&encode(&small_profile(), &options).unwrap());
+    let data = Data::of(&encode(&small_profile(), &options).unwrap());
     assert_eq!(
-        head["view"],
+        data.head["view"],
         json!({"threads": false, "merge_processes": true, "interpreter_frames": true})
     );
 }
@@ -166,8 +174,8 @@ fn no_name_of_the_profile_is_in_the_html() {
         page.replace(data, "")
     };
     assert_eq!(without_data(&hostile), without_data(&harmless));
-    let (head, _) = read_data(&hostile);
-    let strings: Vec<&str> = head["strings"]
+    let data = Data::of(&hostile);
+    let strings: Vec<&str> = data.head["strings"]
         .as_array()
         .unwrap()
         .iter()

@@ -106,11 +106,53 @@ fn add_threads(profile: &mut Profile) -> Vec<ThreadHandle> {
     threads
 }
 
+type LinesAndCalls = (Vec<FrameHandle>, Vec<usize>);
+
+const NATIVE: [(&str, &str); 12] = [
+    ("deflate", "libz.so.1.2.13"),
+    ("inflate_fast", "libz.so.1.2.13"),
+    ("dict_getitem", "python3.12"),
+    ("_PyObject_Malloc", "python3.12"),
+    ("list_sort_impl", "python3.12"),
+    ("sre_ucs1_match", "python3.12"),
+    ("_int_malloc", "libc.so.6"),
+    ("__memmove_avx_unaligned_erms", "libc.so.6"),
+    ("SHA256_Update", "libcrypto.so.3"),
+    ("DOUBLE_add_AVX512F", "_multiarray_umath.so"),
+    ("[libpq.so.5+0x1f3a0]", "libpq.so.5"),
+    (
+        "std::vector<int, std::allocator<int>>::push_back",
+        "_core.so",
+    ),
+];
+
+const KERNEL: [&str; 5] = [
+    "entry_SYSCALL_64_after_hwframe",
+    "do_syscall_64",
+    "ksys_read",
+    "vfs_read",
+    "copy_user_generic",
+];
+
+fn add_functions(profile: &mut Profile) -> Vec<LinesAndCalls> {
+    let mut random = Random(3);
+    let mut functions = Vec::new();
+    for number in 0..FUNCTIONS {
+        let (name, file) = function_name(number);
+        let first_line = (number as u32 * 37) % 900 + 1;
+        let lines = [0, 3, 6]
+            .map(|line| add_frame(profile, FrameKind::Python, &name, &file, first_line + line));
+        let calls = (0..2 + random.below(3)).map(|_| (number + 1 + random.below(60)) % FUNCTIONS);
+        functions.push((lines.to_vec(), calls.collect()));
+    }
+    functions
+}
+
 /// Functions that call each other with fixed preferences.
 struct Program {
     start: Vec<FrameHandle>,
     /// The lines of each function as frames, and the functions it calls.
-    functions: Vec<(Vec<FrameHandle>, Vec<usize>)>,
+    functions: Vec<LinesAndCalls>,
     native: Vec<FrameHandle>,
     kernel: Vec<FrameHandle>,
     broken: FrameHandle,
@@ -119,7 +161,6 @@ struct Program {
 
 impl Program {
     fn new(profile: &mut Profile) -> Self {
-        let mut random = Random(3);
         let python = "python3.12";
         let start = vec![
             add_frame(profile, FrameKind::Native, "_start", python, 0),
@@ -139,66 +180,25 @@ impl Program {
                 8,
             ),
         ];
-        let mut functions = Vec::new();
-        for number in 0..FUNCTIONS {
-            let (name, file) = function_name(number);
-            let lines = (0..3).map(|line| {
-                let line = (number as u32 * 37) % 900 + line * 3 + 1;
-                add_frame(profile, FrameKind::Python, &name, &file, line)
-            });
-            let lines = lines.collect();
-            let calls = (0..2 + random.below(3))
-                .map(|_| (number + 1 + random.below(60)) % FUNCTIONS)
-                .collect();
-            functions.push((lines, calls));
+        let mut functions = add_functions(profile);
+        let needles = [11, 14].map(|line| {
+            add_frame(
+                profile,
+                FrameKind::Python,
+                NEEDLE,
+                "/srv/shop/needle.py",
+                line,
+            )
+        });
+        // One that is called often, and one below it: a path that holds the name twice must count once.
+        let outer = functions[0].1[1];
+        let inner = functions[outer].1[0];
+        for place in [outer, inner] {
+            functions[place].0 = needles.to_vec();
         }
-        let needles = vec![
-            add_frame(
-                profile,
-                FrameKind::Python,
-                NEEDLE,
-                "/srv/shop/needle.py",
-                11,
-            ),
-            add_frame(
-                profile,
-                FrameKind::Python,
-                NEEDLE,
-                "/srv/shop/needle.py",
-                14,
-            ),
-        ];
-        functions[40].0 = needles.clone();
-        let natives = [
-            ("deflate", "libz.so.1.2.13"),
-            ("inflate_fast", "libz.so.1.2.13"),
-            ("dict_getitem", python),
-            ("_PyObject_Malloc", python),
-            ("list_sort_impl", python),
-            ("sre_ucs1_match", python),
-            ("_int_malloc", "libc.so.6"),
-            ("__memmove_avx_unaligned_erms", "libc.so.6"),
-            ("SHA256_Update", "libcrypto.so.3"),
-            ("DOUBLE_add_AVX512F", "_multiarray_umath.so"),
-            ("[libpq.so.5+0x1f3a0]", "libpq.so.5"),
-            (
-                "std::vector<int, std::allocator<int>>::push_back",
-                "_core.so",
-            ),
-        ];
-        let native = natives
-            .map(|(name, library)| add_frame(profile, FrameKind::Native, name, library, 0))
-            .to_vec();
-        let kernels = [
-            "entry_SYSCALL_64_after_hwframe",
-            "do_syscall_64",
-            "ksys_read",
-            "vfs_read",
-            "copy_user_generic",
-        ];
-        let kernel = kernels
-            .map(|name| add_frame(profile, FrameKind::Kernel, name, "", 0))
-            .to_vec();
+        let native =
+            NATIVE.map(|(name, library)| add_frame(profile, FrameKind::Native, name, library, 0));
+        let kernel = KERNEL.map(|name| add_frame(profile, FrameKind::Kernel, name, "", 0));
         let broken = add_frame(
             profile,
             FrameKind::Incomplete,
@@ -209,10 +209,10 @@ impl Program {
         Self {
             start,
             functions,
-            native,
-            kernel,
+            native: native.to_vec(),
+            kernel: kernel.to_vec(),
             broken,
-            needles,
+            needles: needles.to_vec(),
         }
     }
 
