@@ -10,12 +10,13 @@ function readColors() {
   const style = getComputedStyle(document.documentElement);
   const value = (name) => style.getPropertyValue(`--${name}`).trim();
   const step = Number(value("shade-step"));
-  const kinds = KIND_COLORS.map((name) => {
-    const [lightness, chroma, hue] = value(`box-${name}`).split(/\s+/).map(Number);
-    return Array.from({ length: SHADES }, (_, shade) => `oklch(${lightness + (shade - 1) * step} ${chroma} ${hue})`);
-  });
+  const deeper = Number(value("match-step"));
+  const bases = KIND_COLORS.map((name) => value(`box-${name}`).split(/\s+/).map(Number));
+  const shades = ([lightness, chroma, hue]) =>
+    Array.from({ length: SHADES }, (_, shade) => `oklch(${lightness + (shade - 1) * step} ${chroma} ${hue})`);
   return {
-    kinds,
+    kinds: bases.map(shades),
+    matched: bases.map(([lightness, chroma, hue]) => `oklch(${lightness + deeper} ${chroma * 1.5} ${hue})`),
     faded: value("box-faded"), text: value("box-text"), fadedText: value("box-faded-text"),
     place: value("box-place"), background: value("graph"), accent: value("accent"), hatch: value("box-hatch"),
   };

@@ -165,8 +165,8 @@ class FlameGraph {
     const { stretch, colors, tree } = this;
     const last = next - 1;
     const right = (tree.start[last] + tree.total[last] - this.left) / this.pixel;
-    const faded = this.found && !isMatch(this.found, node, next);
-    const color = faded ? colors.faded : colors.kinds[this.names.kind(tree.entry[node])][1];
+    const kind = this.names.kind(tree.entry[node]);
+    const color = this.found ? this.searchedColor(kind, node, next) : colors.kinds[kind][1];
     if (color !== stretch.color || x > stretch.right + 0.5) {
       this.drawStretch(top);
       stretch.left = x;
@@ -189,7 +189,7 @@ class FlameGraph {
     const { context, colors } = this;
     const faded = this.found ? !isMatch(this.found, node) : false;
     const shown = width >= GAP_FROM ? width - 1 : width;
-    context.fillStyle = faded ? colors.faded : this.color(node);
+    context.fillStyle = this.color(node);
     context.globalAlpha = isAncestor ? 0.55 : 1;
     context.fillRect(x, top, shown, ROW - 1);
     if (!faded && width >= 6 && this.names.kind(this.tree.entry[node]) === KIND_INCOMPLETE) this.drawHatch(x, top, shown);
@@ -256,8 +256,14 @@ class FlameGraph {
     return { left, right: left + tree.total[node] / this.pixel, top: this.top(tree.depth[node]) };
   }
 
+  // While there is a search, matches are deeper than their kind usually is and all else fades.
+  searchedColor(kind, node, next) {
+    return isMatch(this.found, node, next) ? this.colors.matched[kind] : this.colors.faded;
+  }
+
   color(node) {
     const entry = this.tree.entry[node];
+    if (this.found) return this.searchedColor(this.names.kind(entry), node, node + 1);
     let shade = this.shades.get(entry);
     if (shade === undefined) {
       shade = shadeOf(this.names, entry);

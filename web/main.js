@@ -152,7 +152,7 @@ class Page {
   showFunction({ entry }) {
     const exact = escapePattern(this.names.searchText(entry, this.view));
     this.show("graph");
-    this.setSearch(`^${this.view.lines ? exact.replace(/:\d+\\\)$/, ":\\d+\\)") : exact}$`, true);
+    this.setSearch(`^${this.view.lines ? exact.replace(/(:\d+)?\\\)$/, "(:\\d+)?\\)") : exact}$`, true);
   }
 
   reset() {

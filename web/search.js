@@ -9,7 +9,7 @@ function compileSearch(text, isRegex) {
     const expression = new RegExp(pattern, flags);
     return { test: (candidate) => expression.test(candidate), error: "" };
   } catch (error) {
-    return { test: null, error: error.message.replace(/^Invalid regular expression: /, "") };
+    return { test: null, error: error.message.split(": ").at(-1) };
   }
 }
 

@@ -58,11 +58,23 @@ function sortChildren({ size, parent, total }) {
   const children = new Int32Array(size), next = first.slice();
   for (let node = 1; node < size; node++) children[next[parent[node]]++] = node;
   for (let node = 0; node < size; node++) {
-    if (first[node + 1] - first[node] > 1) {
-      children.subarray(first[node], first[node + 1]).sort((a, b) => total[b] - total[a] || a - b);
-    }
+    const from = first[node], to = first[node + 1];
+    if (to - from > SORTED_BY_HAND) children.subarray(from, to).sort((a, b) => total[b] - total[a] || a - b);
+    else if (to - from > 1) insertionSort(children, from, to, total);
   }
   return { first, children };
+}
+
+// Most nodes have a few children, for which calling the built-in sort takes longer than sorting.
+const SORTED_BY_HAND = 16;
+
+function insertionSort(nodes, from, to, total) {
+  for (let at = from + 1; at < to; at++) {
+    const node = nodes[at];
+    let place = at;
+    for (; place > from && total[nodes[place - 1]] < total[node]; place--) nodes[place] = nodes[place - 1];
+    nodes[place] = node;
+  }
 }
 
 // Nodes level by level, each level from left to right, so that a level is one run of rising `start`s and a binary
@@ -129,14 +141,13 @@ function pathTo(tree, node) {
   return path.reverse();
 }
 
-// As far along the path as this tree goes.
+// As far along the path as this tree goes; a level that it leaves out is skipped.
 function findPath(tree, path) {
   let node = 0;
   for (const entry of path) {
     let child = tree.firstChild[node];
     while (child < tree.firstChild[node + 1] && tree.entry[child] !== entry) child++;
-    if (child === tree.firstChild[node + 1]) break;
-    node = child;
+    if (child < tree.firstChild[node + 1]) node = child;
   }
   return node;
 }

@@ -7,7 +7,7 @@ use viperf_sample::SampleError;
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// The kernel refuses the caller.
-    #[error("not permitted to {what}; missing: {}", missing.join(", "))]
+    #[error("not permitted ({what}); missing: {}", missing.join(", "))]
     NotPermitted {
         /// What was tried.
         what: String,
@@ -68,7 +68,7 @@ impl From<ProcessError> for RecordError {
         match error {
             ProcessError::NoSuchProcess { pid } => Self::NoSuchProcess { pid: pid.0 },
             ProcessError::NotPermitted { what, .. } => {
-                Self::not_permitted(&format!("read a target's {what}"))
+                Self::not_permitted(&format!("reading a target's {what}"))
             }
             other => Self::Process(other),
         }

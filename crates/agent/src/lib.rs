@@ -13,6 +13,8 @@ mod code_objects;
 mod error;
 mod executables;
 mod layout;
+#[cfg(test)]
+mod live_targets;
 mod merge;
 mod options;
 mod processes;
@@ -21,10 +23,12 @@ mod stacks;
 mod statistics;
 mod targets;
 #[cfg(test)]
+mod thread_states_found;
+#[cfg(test)]
 mod walks_agree;
 
 pub use error::RecordError;
-pub use options::{Outcome, Progress, RecordOptions, Stage, Statistics, Target};
+pub use options::{CommandState, Outcome, Progress, RecordOptions, Stage, Statistics, Target};
 pub use recorder::{probe, record};
 
 /// Why stacks can be incomplete: the text that stands in stacks and counts, and what it means.

@@ -1,4 +1,9 @@
-use std::{collections::BTreeMap, ffi::OsString, process::ExitStatus, time::Duration};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    process::{Child, ExitStatus},
+    time::Duration,
+};
 
 use viperf_profile::Profile;
 
@@ -68,7 +73,7 @@ pub struct Progress {
     pub samples: u64,
     /// Samples per second of the last moments, over all targets.
     pub rate_achieved: f64,
-    /// Processes seen so far.
+    /// Processes with samples so far.
     pub processes: usize,
     /// Samples lost so far.
     pub lost: u64,
@@ -76,6 +81,21 @@ pub struct Progress {
     pub elapsed: Duration,
     /// What has to be told since the last call, a sentence each.
     pub notes: Vec<String>,
+}
+
+impl Progress {
+    /// Before the first sample.
+    pub(crate) fn starting() -> Self {
+        Self {
+            stage: Stage::Starting,
+            samples: 0,
+            rate_achieved: 0.0,
+            processes: 0,
+            lost: 0,
+            elapsed: Duration::ZERO,
+            notes: Vec::new(),
+        }
+    }
 }
 
 /// The figures of a whole run.
@@ -112,6 +132,15 @@ pub struct Outcome {
     pub profile: Profile,
     /// The figures.
     pub statistics: Statistics,
-    /// How the command ended, if there was one and it has.
-    pub command: Option<ExitStatus>,
+    /// What became of the command, if there was one.
+    pub command: Option<CommandState>,
+}
+
+/// A command at the end of its recording.
+#[derive(Debug)]
+pub enum CommandState {
+    /// It has ended.
+    Ended(ExitStatus),
+    /// It goes on.
+    Running(Child),
 }

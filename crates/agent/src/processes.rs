@@ -47,6 +47,8 @@ struct Tracked {
     python: Option<Rc<Interpreter>>,
     description: usize,
     last_read: Instant,
+    /// Forked by viperf, and not yet the command: its exec does not make another process of it.
+    starting: bool,
 }
 
 /// All processes of a recording.
@@ -119,6 +121,12 @@ impl Processes {
             .map_or(&[], |run| &run.mappings)
     }
 
+    /// What the kernel was told of a process.
+    #[cfg(test)]
+    pub(crate) fn kernel(&self, pid: u32) -> Option<Process> {
+        self.tracked.get(&pid).map(|tracked| tracked.kernel)
+    }
+
     /// The description that samples of this epoch belong to; made up from what is left if its beginning was lost.
     pub(crate) fn description(&mut self, epoch: u32, pid: u32) -> usize {
         if let Some(index) = self.by_epoch.get(&epoch) {
@@ -157,6 +165,9 @@ impl Processes {
             };
             self.insert(record.tgid, kernel, Some(record.parent_tgid));
             self.stale.insert(record.tgid);
+            if let Some(command) = self.tracked.get_mut(&record.tgid) {
+                command.starting = record.parent_tgid == std::process::id();
+            }
             return;
         };
         let kernel = Process {
@@ -172,6 +183,7 @@ impl Processes {
             python: parent.python.clone(),
             description: self.descriptions.len(),
             last_read: parent.last_read,
+            starting: false,
         };
         self.descriptions.push(description);
         self.by_epoch.insert(record.epoch, child.description);
@@ -183,14 +195,19 @@ impl Processes {
         let Some(old) = self.tracked.remove(&record.tgid) else {
             return;
         };
-        let parent = self.descriptions[old.description].parent;
         release(old.run, sampler);
         let kernel = Process {
             epoch: record.epoch,
             flags: PROCESS_TARGET,
             ..Process::default()
         };
-        self.insert(record.tgid, kernel, parent);
+        if old.starting {
+            self.by_epoch.insert(kernel.epoch, old.description);
+            self.insert_described(record.tgid, kernel, old.description);
+        } else {
+            let parent = self.descriptions[old.description].parent;
+            self.insert(record.tgid, kernel, parent);
+        }
         self.stale.insert(record.tgid);
     }
 
@@ -243,17 +260,19 @@ impl Processes {
     fn insert(&mut self, pid: u32, kernel: Process, parent: Option<u32>) {
         let description = self.describe(pid, parent);
         self.by_epoch.insert(kernel.epoch, description);
-        let last_read = Instant::now();
-        self.tracked.insert(
-            pid,
-            Tracked {
-                kernel,
-                run: None,
-                python: None,
-                description,
-                last_read,
-            },
-        );
+        self.insert_described(pid, kernel, description);
+    }
+
+    fn insert_described(&mut self, pid: u32, kernel: Process, description: usize) {
+        let tracked = Tracked {
+            kernel,
+            run: None,
+            python: None,
+            description,
+            last_read: Instant::now(),
+            starting: false,
+        };
+        self.tracked.insert(pid, tracked);
     }
 
     fn describe(&mut self, pid: u32, parent: Option<u32>) -> usize {

@@ -1,7 +1,8 @@
 //! The recording itself: one loop that takes records and keeps the kernel's picture of the targets up to date.
 
 use std::{
-    process::{Child, ExitStatus},
+    collections::HashSet,
+    process::Child,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant, SystemTime},
 };
@@ -10,7 +11,7 @@ use viperf_abi::{Configuration, Lost, Record, SampleRecord, decode_record};
 use viperf_sample::{MappingChange, Polled, Sampler};
 
 use crate::{
-    Outcome, Progress, RecordError, RecordOptions, Stage, Target, build_profile,
+    CommandState, Outcome, Progress, RecordError, RecordOptions, Stage, Target, build_profile,
     code_objects::CodeObjects,
     executables::Executables,
     processes::{Processes, Readers},
@@ -46,6 +47,8 @@ pub(crate) struct Recording {
     pub(crate) stacks: Stacks,
     pub(crate) samples: Vec<RawSample>,
     pub(crate) thread_names: Vec<String>,
+    /// Descriptions that have samples.
+    pub(crate) sampled: HashSet<u32>,
     /// Samples of stacks that user space never got.
     pub(crate) unknown_stacks: u64,
 }
@@ -61,6 +64,7 @@ pub fn record(
     stop: &AtomicBool,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Outcome, RecordError> {
+    progress(&Progress::starting());
     let mut recorder = Recorder::start(options)?;
     let command = recorder.run(stop, progress)?;
     let costs = recorder.end();
@@ -72,7 +76,7 @@ pub fn record(
             stage: Stage::Symbolizing { done, total },
             samples: recording.samples.len() as u64,
             rate_achieved: 0.0,
-            processes: recording.processes.descriptions().len(),
+            processes: recording.sampled.len(),
             lost: costs.lost_samples,
             elapsed: costs.sampled_for,
             notes: Vec::new(),
@@ -165,7 +169,7 @@ impl<'options> Recorder<'options> {
         &mut self,
         stop: &AtomicBool,
         progress: &mut dyn FnMut(&Progress),
-    ) -> Result<Option<ExitStatus>, RecordError> {
+    ) -> Result<Option<CommandState>, RecordError> {
         let mut buffer = Vec::new();
         let mut status = None;
         loop {
@@ -190,7 +194,8 @@ impl<'options> Recorder<'options> {
         self.poll(Duration::ZERO, buffer)?;
         self.note_command();
         self.report(Instant::now(), progress);
-        Ok(status)
+        let running = self.command.take().map(CommandState::Running);
+        Ok(status.map(CommandState::Ended).or(running))
     }
 
     fn end(&mut self) -> Costs {
@@ -240,7 +245,7 @@ impl<'options> Recorder<'options> {
             } else {
                 0.0
             },
-            processes: self.recording.processes.descriptions().len(),
+            processes: self.recording.sampled.len(),
             lost: self.sampler.lost()[Lost::Samples as usize],
             elapsed: now - self.sampling_since,
             notes: self.recording.processes.take_notes(),
@@ -356,6 +361,7 @@ impl Recording {
             self.thread_names.push(name.into_owned());
             self.thread_names.len() - 1
         });
+        self.sampled.insert(process);
         self.samples.push(RawSample {
             time_ns: sample.time_ns,
             tid: sample.tid,

@@ -2,9 +2,6 @@
 
 use std::{
     collections::HashMap,
-    io::Read,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -14,6 +11,7 @@ use viperf_unwind::{Registers, Row, Rule, WalkEnd, find_rule, walk};
 
 use crate::{
     executables::Executables,
+    live_targets::{Target, interpreters, start},
     processes::{Processes, Readers},
 };
 
@@ -32,33 +30,6 @@ while True:
     os.write(1, b'.')
 ";
 
-struct Target(Child);
-
-impl Drop for Target {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Debian's static build and the shared ones of pyenv, those that are there.
-fn interpreters() -> Vec<PathBuf> {
-    let versions = std::env::home_dir()
-        .unwrap_or_default()
-        .join(".pyenv/versions");
-    let shared = std::fs::read_dir(versions)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path().join("bin/python3"));
-    let mut found: Vec<PathBuf> = shared
-        .chain([PathBuf::from("/usr/bin/python3")])
-        .filter(|path| path.exists())
-        .collect();
-    found.sort();
-    found
-}
-
 #[test]
 fn kernel_and_user_space_walk_the_same_frames() {
     let configuration = Configuration {
@@ -76,7 +47,7 @@ fn kernel_and_user_space_walk_the_same_frames() {
     let mut executables = Executables::default();
     let targets: Vec<Target> = interpreters()
         .iter()
-        .filter_map(|path| start(path))
+        .filter_map(|path| start(path, PROGRAM))
         .collect();
     if targets.is_empty() {
         return println!("skipped: kernel_and_user_space_walk_the_same_frames: no python3");
@@ -127,21 +98,6 @@ enum Compared {
     Broken,
     /// Both came to the root.
     Whole,
-}
-
-/// Starts the program and waits until it has loaded all that it uses.
-fn start(python: &Path) -> Option<Target> {
-    let child = Command::new(python)
-        .args(["-c", PROGRAM])
-        .stdout(Stdio::piped())
-        .spawn()
-        .ok()?;
-    let mut target = Target(child);
-    target.0.stdout.as_mut()?.read_exact(&mut [0]).ok()?;
-    // A program that still runs keeps writing; nobody reads, and it must not stop.
-    let mut output = target.0.stdout.take()?;
-    std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
-    Some(target)
 }
 
 type Captured = (CaptureRecord, Vec<u8>, Vec<u64>);

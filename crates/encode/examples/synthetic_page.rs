@@ -1,7 +1,7 @@
 //! Writes a page of a made-up profile to standard output, for work on the page.
 //!
 //! `cargo run -p viperf-encode --example synthetic_page -- 20000 > page.html` makes one of 20,000 samples; 0 shows what an
-//! empty profile looks like.
+//! empty profile looks like. A format after the number (`folded`, `viperf`) writes that instead.
 
 use std::io::Write as _;
 
@@ -18,10 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         synthetic.needle_samples,
         synthetic::NEEDLE
     );
-    std::io::stdout().write_all(&encode(
-        &synthetic.profile,
-        Format::Html,
-        &Options::default(),
-    )?)?;
+    let format = Format::from_name(&std::env::args().nth(2).unwrap_or("html".into()))?;
+    std::io::stdout().write_all(&encode(&synthetic.profile, format, &Options::default())?)?;
     Ok(())
 }

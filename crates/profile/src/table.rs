@@ -86,8 +86,7 @@ impl<R: Row> Eq for Table<R> {}
 
 /// The handle's number for a row's place.
 pub(crate) fn row_number(index: usize) -> u32 {
-    u32::try_from(index)
-        .expect("the smallest row with its bucket takes 16 bytes: memory ends before 2^32 rows do")
+    u32::try_from(index).expect("2^32 distinct rows with their buckets take more than 64 GiB")
 }
 
 /// Declares a handle type, the same for every table.

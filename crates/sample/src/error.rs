@@ -4,7 +4,7 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum SampleError {
     /// The kernel refuses the caller.
-    #[error("not permitted to {what}: {source}")]
+    #[error("not permitted ({what}): {source}")]
     NotPermitted {
         /// What was tried.
         what: &'static str,

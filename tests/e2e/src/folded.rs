@@ -120,7 +120,7 @@ impl Folded {
         stacks
             .iter()
             .take(most)
-            .map(|stack| format!("{stack}\n"))
+            .map(|stack| format!("{}\n", shorten(&stack.to_string())))
             .collect()
     }
 }
@@ -318,6 +318,20 @@ impl fmt::Display for Frame {
             Self::Kernel { name } => write!(formatter, "k:{name}"),
             Self::Error { reason } => write!(formatter, "!{reason}"),
         }
+    }
+}
+
+/// The process and the leaf's end of a line that is too long to be read.
+fn shorten(line: &str) -> String {
+    let frames: Vec<_> = line.split(" > ").collect();
+    match frames.as_slice() {
+        [process, .., _] if frames.len() > 24 => {
+            format!(
+                "{process} > … > {}",
+                frames[frames.len() - 20..].join(" > ")
+            )
+        }
+        _ => line.to_owned(),
     }
 }
 

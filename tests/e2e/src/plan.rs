@@ -27,11 +27,11 @@ impl Plan {
     /// Adds a test that may run beside others.
     pub fn beside(
         &mut self,
-        name: String,
+        name: impl Into<String>,
         need: Need,
         test: impl FnOnce() -> Result<()> + Send + 'static,
     ) {
-        self.add(name, need, || {
+        self.add(name.into(), need, || {
             let _machine = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
             test()
         });
@@ -40,11 +40,11 @@ impl Plan {
     /// Adds a test that runs alone, because it measures.
     pub fn alone(
         &mut self,
-        name: String,
+        name: impl Into<String>,
         need: Need,
         test: impl FnOnce() -> Result<()> + Send + 'static,
     ) {
-        self.add(name, need, || {
+        self.add(name.into(), need, || {
             let _machine = MACHINE.write().unwrap_or_else(PoisonError::into_inner);
             test()
         });

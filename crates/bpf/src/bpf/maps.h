@@ -87,9 +87,9 @@ struct {
  * to 32 KiB. */
 struct known_stack {
 	u64 hash;
-	/* Counts of words ever written to the ring before this stack's. */
+	/* Chunks of words ever written to `words` before this stack's. */
 	u64 position;
-	u32 count;
+	u32 chunks;
 	u32 sections;
 };
 struct stack_cache {
@@ -129,12 +129,17 @@ struct python_walk {
 	u32 restarted;
 	u32 reserved;
 };
+struct thread_list_walk {
+	u64 interpreter;
+	u64 thread;
+};
 struct scratch {
 	struct stack_record stack;
 	struct process process;
 	struct saved_registers registers;
 	struct native_walk native;
 	struct python_walk python;
+	struct thread_list_walk list;
 	u64 fsbase;
 	u64 thread_state;
 	u64 cfas[MAX_NATIVE_FRAMES];

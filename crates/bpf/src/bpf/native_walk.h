@@ -16,6 +16,7 @@ enum {
 	MAPPING_SEARCH_STEPS = 18,
 	ROW_SEARCH_STEPS = 26,
 	NOT_FOUND = -1,
+	NATIVE_STEPS_AT_ONCE = 16,
 };
 
 /* Where pt_regs keeps the register of a DWARF number (System V AMD64 ABI, figure 3.36). */
@@ -247,6 +248,15 @@ __noinline int walk_native_step(void)
 	if (reason)
 		return end_native(s, reason);
 	return step_to_caller(s, rule, cfa);
+}
+
+/* So many frames, then back to the caller: the verifier's work grows faster than the number of turns of one loop. */
+__noinline int walk_native_steps(void)
+{
+	for (int i = 0; i < NATIVE_STEPS_AT_ONCE; i++)
+		if (walk_native_step())
+			return 1;
+	return 0;
 }
 
 #endif

@@ -13,7 +13,9 @@
 #include "code_objects.h"
 
 enum {
-	THREAD_LIST_STEPS = 1024,
+	THREAD_LIST_STEPS = 4096,
+	THREAD_LIST_STEPS_AT_ONCE = 64,
+	PYTHON_STEPS_AT_ONCE = 32,
 	/* Unit offsets have 28 bits, one of which is spent on -1. */
 	MAX_UNIT = (1 << 28) - 2,
 };
@@ -79,28 +81,43 @@ static __always_inline u64 thread_state_by_key(struct scratch *s, int *certain)
 	return is_own_thread_state(s, data[1]) ? data[1] : 0;
 }
 
-/* All threads of all interpreters, bounded. */
-__noinline u64 thread_state_by_lists(void)
+/* One thread of one interpreter, or on to the next interpreter: 0 go on, 1 found or at the end. */
+__noinline int thread_list_step(void)
 {
 	struct scratch *s = find_scratch();
-	u64 interpreter = 0, thread = 0;
+	u64 next = 0;
 
-	if (!s || read_user(&interpreter, sizeof(interpreter), s->process.runtime + s->process.layout.runtime_interpreters_head))
-		return 0;
-	for (int step = 0; step < THREAD_LIST_STEPS && interpreter; step++) {
-		u64 next = 0;
-		u64 from = thread ? thread + s->process.layout.thread_next :
-				    interpreter + s->process.layout.interpreter_threads_head;
-
-		if (read_user(&next, sizeof(next), from))
-			return 0;
-		if (is_own_thread_state(s, next))
-			return next;
-		thread = next;
-		if (!next && read_user(&interpreter, sizeof(interpreter), interpreter + s->process.layout.interpreter_next))
-			return 0;
+	if (!s || !s->list.interpreter)
+		return 1;
+	if (read_user(&next, sizeof(next),
+		      s->list.thread ? s->list.thread + s->process.layout.thread_next :
+				       s->list.interpreter + s->process.layout.interpreter_threads_head))
+		return 1;
+	if (is_own_thread_state(s, next)) {
+		s->thread_state = next;
+		return 1;
 	}
+	s->list.thread = next;
+	return !next && read_user(&s->list.interpreter, sizeof(u64), s->list.interpreter + s->process.layout.interpreter_next);
+}
+
+__noinline int thread_list_steps(void)
+{
+	for (int i = 0; i < THREAD_LIST_STEPS_AT_ONCE; i++)
+		if (thread_list_step())
+			return 1;
 	return 0;
+}
+
+/* All threads of all interpreters, bounded. */
+static __always_inline void thread_state_by_lists(struct scratch *s)
+{
+	s->list.thread = 0;
+	if (read_user(&s->list.interpreter, sizeof(u64), s->process.runtime + s->process.layout.runtime_interpreters_head))
+		return;
+	for (int i = 0; i < THREAD_LIST_STEPS / THREAD_LIST_STEPS_AT_ONCE; i++)
+		if (thread_list_steps())
+			break;
 }
 
 /* The chain of ways to the thread state, cheapest first. Sets `thread_state`, which stays 0 for a thread without Python;
@@ -127,9 +144,9 @@ __noinline u64 find_thread_state(void)
 		s->thread_state = known->thread_state;
 		return 0;
 	}
-	found.thread_state = thread_state_by_lists();
+	thread_state_by_lists(s);
+	found.thread_state = s->thread_state;
 	found.epoch = s->process.epoch;
-	s->thread_state = found.thread_state;
 	if (!found.thread_state)
 		return REASON_PYTHON_NO_THREAD_STATE;
 	bpf_map_update_elem(&thread_states, &tid, &found, BPF_ANY);
@@ -246,6 +263,15 @@ __noinline int walk_python_step(void)
 			s->python.cframe = 0;
 	}
 	s->python.frame = previous;
+	return 0;
+}
+
+/* As walk_native_steps. */
+__noinline int walk_python_steps(void)
+{
+	for (int i = 0; i < PYTHON_STEPS_AT_ONCE; i++)
+		if (walk_python_step())
+			return 1;
 	return 0;
 }
 

@@ -30,8 +30,8 @@ static __always_inline void walk_native(struct scratch *s)
 	}
 	if (!configuration.native)
 		return;
-	for (int i = 0; i <= MAX_NATIVE_FRAMES; i++)
-		if (walk_native_step())
+	for (int i = 0; i <= MAX_NATIVE_FRAMES / NATIVE_STEPS_AT_ONCE; i++)
+		if (walk_native_steps())
 			break;
 }
 
@@ -48,8 +48,8 @@ static __always_inline void walk_python(struct scratch *s)
 	}
 	if (!s->thread_state || start_python(s))
 		return;
-	for (int i = 0; i < MAX_PYTHON_WORDS + MAX_NATIVE_FRAMES; i++)
-		if (walk_python_step())
+	for (int i = 0; i <= (MAX_PYTHON_WORDS + MAX_NATIVE_FRAMES) / PYTHON_STEPS_AT_ONCE; i++)
+		if (walk_python_steps())
 			break;
 }
 

@@ -7,7 +7,7 @@ mod statistics;
 mod status_line;
 mod summary;
 
-use viperf_agent::{Outcome, Target};
+use viperf_agent::{CommandState, Outcome, Target};
 use viperf_encode::encode;
 
 use crate::arguments::RecordArguments;
@@ -32,10 +32,13 @@ pub(crate) fn run(arguments: RecordArguments) -> Result<ExitStatus, Failure> {
     status.clear();
     let outcome = outcome?;
     write_results(&plan, &outcome)?;
-    let ended = outcome
-        .command
-        .or_else(|| command::wait_for_command(&signals).filter(|_| runs_command));
-    Ok(ended.map_or(ExitStatus::DONE, ExitStatus::of_command))
+    let ended = match outcome.command {
+        None => return Ok(ExitStatus::DONE),
+        Some(CommandState::Ended(status)) => status,
+        Some(CommandState::Running(command)) => command::wait_for_command(command, &signals)
+            .map_err(|error| Failure::failed(format!("cannot wait for the command: {error}")))?,
+    };
+    Ok(ExitStatus::of_command(ended))
 }
 
 fn write_results(plan: &RecordPlan, outcome: &Outcome) -> Result<(), Failure> {

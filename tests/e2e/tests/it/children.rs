@@ -15,18 +15,16 @@ pub(crate) fn plan(plan: &mut Plan, interpreters: &[Interpreter]) {
     }
     let newest = root_and(interpreters).cloned();
     let of = newest.clone();
-    plan.beside(
-        "children/not-followed".to_owned(),
-        newest.map(|_| ()),
-        move || children_can_be_left_out(&of.map_err(anyhow::Error::msg)?),
-    );
+    plan.beside("children/not-followed", newest.map(|_| ()), move || {
+        children_can_be_left_out(&of.map_err(anyhow::Error::msg)?)
+    });
     let need = root_and(interpreters).map(|_| ());
     let every: Vec<_> = interpreters
         .iter()
         .filter(|found| found.is_supported())
         .cloned()
         .collect();
-    plan.beside("children/every-python".to_owned(), need, move || {
+    plan.beside("children/every-python", need, move || {
         every_python_is_found(&every)
     });
 }

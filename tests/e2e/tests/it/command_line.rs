@@ -14,6 +14,8 @@ use viperf_e2e::{
 
 use crate::{root, root_and};
 
+type WithPython = fn(&Interpreter) -> Result<()>;
+
 pub(crate) fn plan(plan: &mut Plan, interpreters: &[Interpreter]) {
     plan.beside("command-line/help".to_owned(), Ok(()), help_shows_examples);
     plan.beside(
@@ -42,7 +44,7 @@ pub(crate) fn plan(plan: &mut Plan, interpreters: &[Interpreter]) {
         root(),
         unwritable_output_is_found_out_first,
     );
-    let with_python: [(&str, fn(&Interpreter) -> Result<()>); 5] = [
+    let with_python: [(&str, WithPython); 5] = [
         ("pass-through", the_commands_output_and_code_pass_through),
         ("short-command", a_command_of_a_moment_is_recorded),
         ("switches", switches_leave_frames_out),
@@ -119,6 +121,47 @@ fn help_shows_examples() -> Result<()> {
             "the help does not know {flag}:\n{help}"
         );
     }
+    Ok(())
+}
+
+/// Every `viperf VERB` line of the README's code blocks: the verb and each of its flags are in its help.
+fn the_readme_names_flags_that_exist() -> Result<()> {
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md");
+    let readme = fs::read_to_string(readme)?;
+    let blocks = readme.split("```").skip(1).step_by(2);
+    let mut commands = 0;
+    for line in blocks
+        .flat_map(str::lines)
+        .filter_map(|line| line.strip_prefix("viperf "))
+    {
+        let own = line
+            .split(" -- ")
+            .next()
+            .and_then(|line| line.split(" | ").next());
+        let words: Vec<_> = own.unwrap_or_default().split_whitespace().collect();
+        let verb = words.first().context("a verb")?;
+        let help = viperf(&[verb, "--help"])?;
+        ensure!(
+            help.status.success(),
+            "the README runs `viperf {line}`, and there is no {verb}"
+        );
+        let help = String::from_utf8_lossy(&help.stdout).into_owned();
+        for flag in words
+            .iter()
+            .filter(|word| word.len() > 1 && word.starts_with('-'))
+        {
+            let is_known = help.contains(&format!("{flag} ")) || help.contains(&format!("{flag},"));
+            ensure!(
+                is_known || help.contains(&format!("{flag}\n")),
+                "`viperf {line}`: no {flag}"
+            );
+        }
+        commands += 1;
+    }
+    ensure!(
+        commands >= 5,
+        "only {commands} commands of viperf in the README"
+    );
     Ok(())
 }
 
@@ -365,8 +408,8 @@ fn formats_go_by_name(interpreter: &Interpreter) -> Result<()> {
     };
     let page = String::from_utf8(record("a.html", &[])?)?;
     ensure!(
-        page.to_lowercase().contains("<!doctype html>") && page.contains("one_round"),
-        "the page is no page of this record"
+        page.to_lowercase().contains("<!doctype html>") && page.contains("<title>viperf"),
+        "the page is no page"
     );
     for link in ["src=\"http", "href=\"http", "url(http", "@import"] {
         ensure!(!page.contains(link), "the page asks the network: {link}");

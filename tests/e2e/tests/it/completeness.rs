@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use viperf_e2e::{Fixture, Interpreter, Need, Package, Plan, Recorder, note_figure};
+use viperf_e2e::{Fixture, Folded, Interpreter, Need, Package, Plan, Recorder, Stack, note_figure};
 
 use crate::root;
 
@@ -34,6 +34,7 @@ fn samples_are_complete(name: &str, python: &Path, program: &str) -> Result<()> 
         .process(fixture.pid())
         .rate(999)
         .seconds(6)
+        .with("--threads")
         .run()?;
     let (samples, complete) = (
         recording.figure("samples"),
@@ -49,7 +50,7 @@ fn samples_are_complete(name: &str, python: &Path, program: &str) -> Result<()> 
     note_figure(name, &figure);
 
     ensure!(
-        samples > 1_000,
+        samples > 200,
         "only {samples} samples in 6 seconds of work:\n{}",
         recording.stderr
     );
@@ -71,20 +72,30 @@ fn samples_are_complete(name: &str, python: &Path, program: &str) -> Result<()> 
             recording.stderr
         );
     }
-    // What the figures say must be what the stacks show.
-    let of_process = recording.of(fixture.pid());
-    let with_python = of_process.share(of_process.count(|stack| !stack.python_names().is_empty()));
+    main_thread_is_rooted(name, &recording.of(fixture.pid()), fixture.pid())
+}
+
+/// What the figures say must be what the stacks show; OpenBLAS has threads of its own, without Python.
+fn main_thread_is_rooted(name: &str, samples: &Folded, pid: u32) -> Result<()> {
+    let main_thread = format!("({})", pid);
+    let is_main = |stack: &Stack| {
+        stack
+            .thread
+            .as_ref()
+            .is_some_and(|name| name.ends_with(&main_thread))
+    };
+    let main = samples.only(is_main);
+    let is_rooted = |stack: &Stack| stack.python_names().starts_with(&["<module>", "main"]);
+    let rooted = main.share(main.count(is_rooted));
+    let others = main.only(|stack| !is_rooted(stack));
     ensure!(
-        with_python > 0.98,
-        "Python frames in {with_python:.3} of the samples:\n{}",
-        of_process.heaviest(8)
+        rooted >= 0.98,
+        "rooted in <module> and main: {rooted:.4}:\n{}",
+        others.heaviest(8)
     );
-    let from_module = of_process
-        .share(of_process.count(|stack| stack.python_names().starts_with(&["<module>", "main"])));
-    ensure!(
-        from_module > 0.97,
-        "rooted in <module> and main: {from_module:.3}:\n{}",
-        of_process.heaviest(8)
+    note_figure(
+        &format!("{name}/rooted"),
+        &format!("{rooted:.4} of {} samples", main.total()),
     );
     Ok(())
 }

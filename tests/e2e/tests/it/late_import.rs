@@ -32,7 +32,7 @@ fn numpy_is_seen(name: &str, python: &Path) -> Result<()> {
         frame.and_then(Frame::line) == Some(line)
     });
     ensure!(
-        samples.total() > 50,
+        samples.total() > 20,
         "few samples of elementwise:\n{}",
         recording.folded.heaviest(8)
     );

@@ -26,7 +26,7 @@ pub(crate) fn plan(plan: &mut Plan, interpreters: &[Interpreter]) {
     }
     let of = newest.clone();
     plan.beside(
-        "lifecycle/target-ends".to_owned(),
+        "lifecycle/target-ends",
         newest.clone().map(|_| ()),
         move || the_targets_end_ends_the_run(&of.map_err(anyhow::Error::msg)?),
     );
@@ -35,7 +35,7 @@ pub(crate) fn plan(plan: &mut Plan, interpreters: &[Interpreter]) {
         "bpftool is missing; `cargo xtask setup --test` installs it".to_owned()
     });
     let need = newest.clone().and(need);
-    plan.beside("lifecycle/kill-9".to_owned(), need, move || {
+    plan.beside("lifecycle/kill-9", need, move || {
         nothing_stays_in_the_kernel(&newest.map_err(anyhow::Error::msg)?)
     });
 }

@@ -66,11 +66,7 @@ fn name_missing(plan: &mut Plan, interpreters: &[Interpreter]) {
         .any(|found| found.is_supported() && !found.shared && found.stripped)
     {
         let why = "no static, stripped CPython (Debian's python3.11 is one)".to_owned();
-        plan.beside(
-            "interpreter/static-stripped".to_owned(),
-            Err(why),
-            || Ok(()),
-        );
+        plan.beside("interpreter/static-stripped", Err(why), || Ok(()));
     }
 }
 

@@ -1,6 +1,9 @@
 //! The page opens in a real browser, without an error and without the network.
 
-use std::process::{Command, Stdio};
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context, Result, ensure};
 use viperf_e2e::{Fixture, Interpreter, Need, Plan, output_folder, viperf_binary};
@@ -14,7 +17,7 @@ pub(crate) fn plan(plan: &mut Plan, interpreters: &[Interpreter]) {
         "chromium is missing; `cargo xtask setup --test` installs it".to_owned()
     });
     let need: Need = newest.clone().and_then(|_| browser.map(|_| ()));
-    plan.beside("page/opens-in-chromium".to_owned(), need, move || {
+    plan.beside("page/opens-in-chromium", need, move || {
         the_page_opens(&newest.map_err(anyhow::Error::msg)?)
     });
 }
@@ -34,31 +37,55 @@ fn the_page_opens(interpreter: &Interpreter) -> Result<()> {
         "no page:\n{}",
         String::from_utf8_lossy(&record.stderr)
     );
+
+    let shown = open_in_browser(&page, "#search=func")?;
+    let result = element(&shown, "search-result")?;
+    ensure!(
+        result.contains('%') && !result.contains(">0"),
+        "func is not found: {result}"
+    );
+    let facts = element(&shown, "facts")?;
+    ensure!(
+        facts.contains("samples"),
+        "the page does not say how many samples: {facts}"
+    );
+    Ok(())
+}
+
+/// The document after its scripts have run, in a browser that has no network and must not complain.
+fn open_in_browser(page: &Path, fragment: &str) -> Result<String> {
     let browser = Command::new("chromium")
         .args([
             "--headless",
             "--no-sandbox",
             "--disable-gpu",
             "--enable-logging=stderr",
-            "--virtual-time-budget=5000",
         ])
-        .args(["--host-resolver-rules=MAP * ~NOTFOUND", "--dump-dom"])
-        .arg(format!("file://{}", page.canonicalize()?.display()))
+        .args([
+            "--host-resolver-rules=MAP * ~NOTFOUND",
+            "--virtual-time-budget=5000",
+            "--dump-dom",
+        ])
+        .arg(format!(
+            "file://{}{fragment}",
+            page.canonicalize()?.display()
+        ))
         .stdin(Stdio::null())
         .output()
         .context("cannot start chromium")?;
     let log = String::from_utf8_lossy(&browser.stderr);
-    let complaints: Vec<_> = log
-        .lines()
-        .filter(|line| line.contains("CONSOLE") || line.contains("Uncaught"))
-        .collect();
+    let complains = |line: &&str| line.contains("CONSOLE") || line.contains("Uncaught");
+    let complaints: Vec<_> = log.lines().filter(complains).collect();
     ensure!(
         complaints.is_empty(),
         "the browser complains: {complaints:?}"
     );
-    ensure!(
-        String::from_utf8_lossy(&browser.stdout).contains("viperf"),
-        "the page has no content"
-    );
-    Ok(())
+    Ok(String::from_utf8_lossy(&browser.stdout).into_owned())
+}
+
+/// The line of the document that begins the element.
+fn element<'a>(document: &'a str, id: &str) -> Result<&'a str> {
+    let marked = format!("id=\"{id}\"");
+    let line = document.lines().find(|line| line.contains(&marked));
+    line.with_context(|| format!("the page has no element {id}"))
 }

@@ -44,7 +44,7 @@ fn samples_of_thread(all: &Folded, fixture: &Fixture, work: &str, least: f64) ->
     let samples = all.only(is_of_thread);
     let shown = || samples.heaviest(8);
     ensure!(
-        samples.total() > 50,
+        samples.total() > 10,
         "few samples of {work} ({tid}):\n{}",
         all.heaviest(8)
     );

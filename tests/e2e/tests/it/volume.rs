@@ -13,15 +13,13 @@ pub(crate) fn plan(plan: &mut Plan, interpreters: &[Interpreter]) {
     let newest = root_and(interpreters).cloned();
     let of = newest.clone();
     plan.alone(
-        "volume/10000-stacks".to_owned(),
+        "volume/10000-stacks",
         newest.clone().map(|_| ()),
         move || ten_thousand_stacks_are_kept(&of.map_err(anyhow::Error::msg)?),
     );
-    plan.alone(
-        "volume/4999-hertz".to_owned(),
-        newest.clone().map(|_| ()),
-        move || a_high_rate_is_accounted_for(&newest.map_err(anyhow::Error::msg)?),
-    );
+    plan.alone("volume/4999-hertz", newest.clone().map(|_| ()), move || {
+        a_high_rate_is_accounted_for(&newest.map_err(anyhow::Error::msg)?)
+    });
 }
 
 fn ten_thousand_stacks_are_kept(interpreter: &Interpreter) -> Result<()> {
