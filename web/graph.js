@@ -23,7 +23,7 @@ class FlameGraph {
     this.outlines = ["outline selected", "outline"].map((name) => element("div", { class: name, hidden: "" }));
     space.append(...this.outlines);
     this.drawMilliseconds = 0;
-    this.shownHeight = 0;
+    this.content = this.shownHeight = this.scrolled = 0;
     scroller.addEventListener("scroll", () => this.draw(), { passive: true });
     new ResizeObserver(() => this.resize()).observe(scroller);
   }
@@ -53,7 +53,8 @@ class FlameGraph {
 
   // The canvas is as large as the window; only the space behind it is as high as the graph.
   resize() {
-    if (!this.tree) return;
+    // While the other tab is shown there is no height, and the browser forgets how far this one was scrolled.
+    if (!this.tree || this.scroller.clientHeight === 0) return;
     const ratio = window.devicePixelRatio || 1;
     this.width = this.scroller.clientWidth;
     this.height = this.scroller.clientHeight;
@@ -67,18 +68,17 @@ class FlameGraph {
     this.ratio = ratio;
     this.rows = this.countRows();
     // A flame stands on the ground: what is kept in view is the distance from there.
-    const fromBottom = (this.content ?? 0) - this.scroller.scrollTop - this.shownHeight;
+    const fromTop = this.scrolled, fromBottom = this.content - fromTop - this.shownHeight;
     this.shownHeight = this.height;
     this.content = Math.max(this.rows * ROW + 2 * PADDING, this.height);
     this.space.style.height = `${this.content}px`;
-    if (this.flame) this.scroller.scrollTop = this.content - this.height - fromBottom;
+    this.scroller.scrollTop = this.flame ? this.content - this.height - fromBottom : fromTop;
     this.redraw();
   }
 
   // How many levels the zoomed node reaches down.
   countRows() {
     const { tree, zoom } = this;
-    if (tree.size === 0) return 0;
     const left = tree.start[zoom], right = left + tree.total[zoom];
     let depth = tree.depth[zoom];
     for (; depth + 1 < tree.height; depth++) {
@@ -114,7 +114,8 @@ class FlameGraph {
   draw() {
     cancelAnimationFrame(this.pending);
     this.pending = 0;
-    if (!this.tree || !this.colors) return;
+    if (!this.tree || !this.colors || this.scroller.clientHeight === 0) return;
+    this.scrolled = this.scroller.scrollTop;
     const started = performance.now();
     const { context, tree } = this;
     context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);

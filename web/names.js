@@ -82,7 +82,12 @@ class Names {
     const line = this.line(entry);
     const file = this.profile.function_kind[row] === KIND_PYTHON ? this.string(this.profile.function_file[row]) : "";
     if (file) return line ? `${baseName(file)}:${line}` : baseName(file);
-    return this.string(this.profile.function_library[row]);
+    return this.isBareAddress(entry) ? "" : this.string(this.profile.function_library[row]);
+  }
+
+  // `[library+0xoffset]`: the library is in the name already.
+  isBareAddress(entry) {
+    return this.kind(entry) === KIND_NATIVE && /^\[.*\+0x.*\]$/.test(this.name(entry, {}));
   }
 
   line(entry) {
@@ -91,7 +96,7 @@ class Names {
 
   // What a search looks at.
   searchText(entry, view) {
-    const place = this.place(entry);
+    const place = this.isBareAddress(entry) ? "" : this.place(entry);
     const name = this.name(entry, view);
     return place ? `${name} (${place})` : name;
   }

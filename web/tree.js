@@ -83,44 +83,42 @@ function buildTree(source, names, view) {
   const merged = mergeNodes(source, sourceEntries(source, names, view));
   const { first, children } = sortChildren(merged);
   const { size } = merged;
+  const entry = new Int32Array(size), parent = new Int32Array(size), depth = new Int32Array(size);
+  const start = new Float64Array(size), self = new Float64Array(size), total = new Float64Array(size);
+  const firstChild = new Int32Array(size + 1);
   const order = new Int32Array(size), place = new Int32Array(size);
-  const tree = {
-    size, view,
-    entry: new Int32Array(size), parent: new Int32Array(size), depth: new Int32Array(size),
-    start: new Float64Array(size), self: new Float64Array(size), total: new Float64Array(size),
-    firstChild: new Int32Array(size + 1),
-  };
-  let end = Math.min(size, 1), left = 0;
-  tree.parent[0] = -1;
+  parent[0] = -1;
+  let end = 1;
   for (let node = 0; node < size; node++) {
     const was = order[node];
     place[was] = node;
-    tree.entry[node] = merged.entry[was];
-    tree.self[node] = merged.self[was];
-    tree.total[node] = merged.total[was];
-    tree.firstChild[node] = end;
-    left = tree.start[node];
-    for (let child = first[was]; child < first[was + 1]; child++) {
-      order[end] = children[child];
-      tree.parent[end] = node;
-      tree.depth[end] = tree.depth[node] + 1;
-      tree.start[end] = left;
-      left += merged.total[children[child]];
+    entry[node] = merged.entry[was];
+    self[node] = merged.self[was];
+    total[node] = merged.total[was];
+    firstChild[node] = end;
+    let left = start[node];
+    for (let at = first[was]; at < first[was + 1]; at++) {
+      order[end] = children[at];
+      parent[end] = node;
+      depth[end] = depth[node] + 1;
+      start[end] = left;
+      left += merged.total[children[at]];
       end++;
     }
   }
-  tree.firstChild[size] = end;
-  tree.target = merged.target.map((node) => place[node]);
-  tree.height = size === 0 ? 0 : tree.depth[size - 1] + 1;
-  tree.levels = levelBounds(tree);
-  return tree;
+  firstChild[size] = end;
+  const target = new Int32Array(source.size);
+  for (let node = 0; node < source.size; node++) target[node] = place[merged.target[node]];
+  const height = depth[size - 1] + 1;
+  const levels = levelBounds(depth, height);
+  return { size, view, entry, parent, depth, start, self, total, firstChild, target, height, levels };
 }
 
 // levels[d] is the first node of depth d, levels[height] the end.
-function levelBounds({ size, depth, height }) {
+function levelBounds(depth, height) {
   const levels = new Int32Array(height + 1);
-  for (let node = size - 1; node >= 0; node--) levels[depth[node]] = node;
-  levels[height] = size;
+  for (let node = depth.length - 1; node >= 0; node--) levels[depth[node]] = node;
+  levels[height] = depth.length;
   return levels;
 }
 

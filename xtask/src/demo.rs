@@ -69,11 +69,7 @@ pub(crate) fn run() -> Result<()> {
     let viperf = tree::root().join("target/release/viperf");
     let arguments = ["record", "-p", &processes, "-F", "499", "-d", "10s", "-o"];
     command::run(Command::new(viperf).args(arguments).arg(&page))?;
-    say(&format!(
-        "\nThe page is {}\nOpen it in a browser: file://{}",
-        PAGE,
-        page.display()
-    ));
+    say(&format!("\ndemo: the page is {}", page.display()));
     Ok(())
 }
 

@@ -37,8 +37,8 @@ enum limit {
 	FRAME_BLOCK_BYTES = 128,
 	/* The part of a code object that is read at once. */
 	CODE_BLOCK_BYTES = 256,
-	/* The top of the user stack that a capture copies. */
-	CAPTURE_BYTES = 16384,
+	/* The top of the user stack that a capture copies; a per-CPU value of the kernel has 32 KiB at most. */
+	CAPTURE_BYTES = 28672,
 	NO_OWNER = 65535,
 };
 
@@ -49,8 +49,7 @@ enum record_kind {
 	RECORD_FORK = 4,
 	RECORD_EXEC = 5,
 	RECORD_EXIT = 6,
-	RECORD_UNMAPPED = 7,
-	RECORD_CAPTURE = 8,
+	RECORD_CAPTURE = 7,
 };
 
 /* What a word of a stack means: its upper four bits. The kernel section holds bare addresses instead. */
@@ -65,6 +64,8 @@ enum word_kind {
 	WORD_ENTRY = 4,
 	/* 16 bits reason: the section's walk ended here too early. */
 	WORD_REASON = 5,
+	/* As WORD_ENTRY in a deferred sample: 60 bits, the C-stack address whose owner is still to be found. */
+	WORD_ENTRY_ADDRESS = 6,
 };
 
 /* Why a stack is incomplete. Thousands: 1 native walk, 2 Python walk, 3 merge, 4 process. Never renumbered. */
@@ -178,6 +179,8 @@ enum process_flag {
 	/* Mappings have been read; without it samples carry REASON_PROCESS_NOT_READ. */
 	PROCESS_READ = 2,
 	PROCESS_PYTHON = 4,
+	/* Its deferred samples have led nowhere: send them as they are. */
+	PROCESS_NEVER_DEFER = 16,
 	/* viperf itself while it starts a command: not sampled, but its children are targets. */
 	PROCESS_STARTS_TARGET = 8,
 };
@@ -211,8 +214,14 @@ struct sample_record {
 	unsigned int cpu;
 	unsigned int slot;
 	unsigned int epoch;
-	unsigned int reserved;
+	unsigned int flags;
 	unsigned char thread_name[THREAD_NAME_BYTES];
+};
+
+enum sample_flag {
+	/* The native walk met an address in no known mapping: a capture of this CPU follows, from which user space walks
+	 * on once it has read the mappings. The slot means nothing. */
+	SAMPLE_DEFERRED = 1,
 };
 
 /* A sample with its stack: three sections of words, each leaf first. */
@@ -260,7 +269,7 @@ struct code_record {
 	unsigned char line_table[MAX_LINE_TABLE_BYTES];
 };
 
-/* FORK, EXEC, EXIT, UNMAPPED. */
+/* FORK, EXEC, EXIT. */
 struct process_record {
 	struct record_header header;
 	unsigned long long time_ns;
@@ -269,11 +278,10 @@ struct process_record {
 	/* FORK: the child's; else the process's. */
 	unsigned int epoch;
 	unsigned int reserved;
-	/* UNMAPPED: the address. */
-	unsigned long long address;
 };
 
-/* The registers and the top of the stack of a sample, for the test that walks it again in user space. */
+/* The registers and the top of the stack of a sample, for a walk in user space: the rest of a deferred one, or the test
+ * that compares both walks. */
 struct capture_record {
 	struct record_header header;
 	unsigned int tgid;

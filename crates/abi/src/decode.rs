@@ -81,9 +81,7 @@ pub enum Record<'bytes> {
     Exec(ProcessRecord),
     /// A process ended.
     Exit(ProcessRecord),
-    /// A walk met an address that lies in no known mapping.
-    Unmapped(ProcessRecord),
-    /// Registers and stack, for the test of the walk.
+    /// Registers and stack of the last sample of its CPU.
     Capture {
         /// Its fixed part.
         capture: Box<CaptureRecord>,
@@ -153,7 +151,6 @@ pub fn decode_record(bytes: &[u8]) -> Option<Record<'_>> {
         RecordKind::Fork => Record::Fork(ProcessRecord::read_from(bytes)?),
         RecordKind::Exec => Record::Exec(ProcessRecord::read_from(bytes)?),
         RecordKind::Exit => Record::Exit(ProcessRecord::read_from(bytes)?),
-        RecordKind::Unmapped => Record::Unmapped(ProcessRecord::read_from(bytes)?),
         RecordKind::Capture => {
             let capture = CaptureRecord::read_from(bytes)?;
             let start = size_of::<CaptureRecord>();

@@ -17,7 +17,8 @@ pub use python_layout::{LAYOUT_CFRAME, LAYOUT_GLIBC_KEYS, LAYOUT_IS_ENTRY, Pytho
 pub use reason::Reason;
 pub use records::{
     CODE_SHIM, CaptureRecord, CodeIdentity, CodeKey, CodeRecord, Configuration, Lost, Mapping,
-    PROCESS_PYTHON, PROCESS_READ, PROCESS_STARTS_TARGET, PROCESS_TARGET, Process, ProcessRecord,
-    RecordHeader, RecordKind, SampleRecord, StackRecord, TextHeader, UnwindRow, limit,
+    PROCESS_NEVER_DEFER, PROCESS_PYTHON, PROCESS_READ, PROCESS_STARTS_TARGET, PROCESS_TARGET,
+    Process, ProcessRecord, RecordHeader, RecordKind, SAMPLE_DEFERRED, SampleRecord, StackRecord,
+    TextHeader, UnwindRow, limit,
 };
 pub use word::{Word, WordKind};

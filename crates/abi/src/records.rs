@@ -27,7 +27,7 @@ pub mod limit {
         THREAD_NAME_BYTES = 16;
         FRAME_BLOCK_BYTES = 128;
         CODE_BLOCK_BYTES = 256;
-        CAPTURE_BYTES = 16384;
+        CAPTURE_BYTES = 28672;
         NO_OWNER = 65535;
     }
     pub(crate) const NO_OWNER_U16: u16 = NO_OWNER as u16;
@@ -44,8 +44,7 @@ pub enum RecordKind {
     Fork = 4,
     Exec = 5,
     Exit = 6,
-    Unmapped = 7,
-    Capture = 8,
+    Capture = 7,
 }
 
 impl RecordKind {
@@ -57,7 +56,6 @@ impl RecordKind {
         (Self::Fork, "RECORD_FORK"),
         (Self::Exec, "RECORD_EXEC"),
         (Self::Exit, "RECORD_EXIT"),
-        (Self::Unmapped, "RECORD_UNMAPPED"),
         (Self::Capture, "RECORD_CAPTURE"),
     ];
 
@@ -124,6 +122,8 @@ pub const PROCESS_TARGET: u32 = 1;
 pub const PROCESS_READ: u32 = 2;
 /// It runs a CPython with a layout.
 pub const PROCESS_PYTHON: u32 = 4;
+/// Its deferred samples have led nowhere: the kernel sends them as they are.
+pub const PROCESS_NEVER_DEFER: u32 = 16;
 /// viperf itself while it starts a command: not sampled, but its children are targets.
 pub const PROCESS_STARTS_TARGET: u32 = 8;
 
@@ -157,6 +157,9 @@ pub struct RecordHeader {
     pub size: u32,
 }
 
+/// The native walk met an address in no known mapping: a capture of the same CPU follows.
+pub const SAMPLE_DEFERRED: u32 = 1;
+
 /// `struct sample_record`: a sample whose stack is known by (cpu, slot).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -175,8 +178,8 @@ pub struct SampleRecord {
     pub slot: u32,
     /// The process's epoch.
     pub epoch: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// `SAMPLE_DEFERRED`.
+    pub flags: u32,
     /// The kernel's name of the thread, NUL-terminated.
     pub thread_name: [u8; limit::THREAD_NAME_BYTES],
 }
@@ -263,7 +266,7 @@ impl std::fmt::Debug for CodeRecord {
     }
 }
 
-/// `struct process_record`: fork, exec, exit, or an address in no known mapping.
+/// `struct process_record`: fork, exec or exit.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProcessRecord {
@@ -279,8 +282,6 @@ pub struct ProcessRecord {
     pub epoch: u32,
     /// Zero.
     pub reserved: u32,
-    /// The address for `Unmapped`.
-    pub address: u64,
 }
 
 /// `struct capture_record` as far as its size is fixed; the captured stack follows.

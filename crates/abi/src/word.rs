@@ -13,6 +13,7 @@ pub enum WordKind {
     Python = 3,
     Entry = 4,
     Reason = 5,
+    EntryAddress = 6,
 }
 
 impl WordKind {
@@ -23,6 +24,7 @@ impl WordKind {
         (Self::Python, "WORD_PYTHON"),
         (Self::Entry, "WORD_ENTRY"),
         (Self::Reason, "WORD_REASON"),
+        (Self::EntryAddress, "WORD_ENTRY_ADDRESS"),
     ];
 }
 
@@ -55,6 +57,8 @@ pub enum Word {
         /// Leaf is 0; `None` when no native frame was found for it.
         owner: Option<u16>,
     },
+    /// The same in a deferred sample: the C-stack address whose owner is still to be found.
+    EntryAddress(u64),
     /// The walk of this section ended here too early.
     Reason(Result<Reason, u16>),
     /// A word of a kind that this version does not know.
@@ -81,7 +85,33 @@ impl Word {
                 owner => Self::Entry { owner: Some(owner) },
             },
             5 => Self::Reason(Reason::from_code(payload as u16).ok_or(payload as u16)),
+            6 => Self::EntryAddress(payload),
             _ => Self::Unknown(word),
+        }
+    }
+
+    /// Puts a word together: the reverse of [`Word::decode`]. What does not fit its bits is cut off.
+    #[must_use]
+    pub fn encode(self) -> u64 {
+        let word = |kind: WordKind, payload: u64| (kind as u64) << 60 | payload & (u64::MAX >> 4);
+        match self {
+            Self::Native { executable, svma } => word(
+                WordKind::Native,
+                u64::from(executable) << 40 | svma & 0xff_ffff_ffff,
+            ),
+            Self::Address(address) => word(WordKind::Address, address),
+            Self::Python { code, unit } => word(
+                WordKind::Python,
+                u64::from(code) << 28 | (unit + 1) as u64 & 0x0fff_ffff,
+            ),
+            Self::Entry { owner } => word(
+                WordKind::Entry,
+                owner.unwrap_or(crate::limit::NO_OWNER_U16).into(),
+            ),
+            Self::EntryAddress(address) => word(WordKind::EntryAddress, address),
+            Self::Reason(Ok(reason)) => word(WordKind::Reason, reason as u64),
+            Self::Reason(Err(code)) => word(WordKind::Reason, code.into()),
+            Self::Unknown(word) => word,
         }
     }
 }
@@ -115,5 +145,15 @@ mod tests {
         );
         assert_eq!(Word::decode(5 << 60 | 9), Word::Reason(Err(9)));
         assert_eq!(Word::decode(0), Word::Unknown(0));
+    }
+
+    #[test]
+    fn every_word_comes_back_as_it_was() {
+        let mut word = 0x9e37_79b9_7f4a_7c15_u64;
+        for _ in 0..100_000 {
+            word = word.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+            let decoded = Word::decode(word);
+            assert_eq!(Word::decode(decoded.encode()), decoded, "{word:#x}");
+        }
     }
 }

@@ -10,6 +10,7 @@
 
 mod build_profile;
 mod code_objects;
+mod deferred;
 mod error;
 mod executables;
 mod layout;

@@ -56,6 +56,10 @@ pub(crate) fn merge(kernel: &[u64], native: &[u64], python: &[u64], native_walke
             Word::Entry { owner } => {
                 merged.push_run(&native, &mut shown, &mut run, owner, native_walked);
             }
+            // A deferred sample that could not be finished.
+            Word::EntryAddress(_) => {
+                merged.push_run(&native, &mut shown, &mut run, None, native_walked);
+            }
             Word::Reason(reason) => {
                 let reason = reason.unwrap_or(Reason::PythonUnreadable);
                 merged.note(reason);
@@ -127,7 +131,7 @@ fn native_frame(word: Word) -> Option<MergedFrame> {
         Word::Reason(reason) => Some(MergedFrame::Reason(
             reason.unwrap_or(Reason::NativeUnsupportedRule),
         )),
-        Word::Python { .. } | Word::Entry { .. } | Word::Unknown(_) => None,
+        Word::Python { .. } | Word::Entry { .. } | Word::EntryAddress(_) | Word::Unknown(_) => None,
     }
 }
 

@@ -3,11 +3,11 @@
 use std::{
     collections::{HashMap, HashSet},
     rc::Rc,
-    time::{Duration, Instant},
 };
 
 use viperf_abi::{
-    Mapping as KernelMapping, PROCESS_PYTHON, PROCESS_READ, PROCESS_TARGET, Process, ProcessRecord,
+    Mapping as KernelMapping, PROCESS_NEVER_DEFER, PROCESS_PYTHON, PROCESS_READ, PROCESS_TARGET,
+    Process, ProcessRecord,
 };
 use viperf_cpython::Interpreter;
 use viperf_process::{Pid, ProcessError};
@@ -18,9 +18,8 @@ use crate::{
     layout,
 };
 
-/// An address in no known mapping is believed so often for one process: a program that runs code from memory without a
-/// file would otherwise have its mappings read at every sample.
-const REREAD_INTERVAL: Duration = Duration::from_millis(50);
+/// So many deferred samples in a row that led nowhere: a program that runs code which no mapping explains.
+const FAILED_DEFERRALS: u32 = 32;
 
 /// What the profile says of a process. An exec makes a new one.
 #[derive(Clone, Debug)]
@@ -45,8 +44,11 @@ struct Tracked {
     kernel: Process,
     run: Option<Rc<MappingRun>>,
     python: Option<Rc<Interpreter>>,
+    /// The number of the executable that holds it.
+    python_executable: u32,
     description: usize,
-    last_read: Instant,
+    /// Deferred samples that led nowhere since the last one that did not.
+    failed_deferrals: u32,
     /// Forked by viperf, and not yet the command: its exec does not make another process of it.
     starting: bool,
 }
@@ -112,13 +114,23 @@ impl Processes {
         self.tracked.get(&pid)?.python.as_ref()
     }
 
-    /// The executable mappings that the kernel was told of.
-    #[cfg(test)]
+    /// The executable mappings that the kernel was told of, by address.
     pub(crate) fn mappings(&self, pid: u32) -> &[KernelMapping] {
         self.tracked
             .get(&pid)
             .and_then(|tracked| tracked.run.as_ref())
             .map_or(&[], |run| &run.mappings)
+    }
+
+    /// The number of the executable that holds the interpreter of a process.
+    pub(crate) fn python_executable(&self, pid: u32) -> Option<u32> {
+        let tracked = self.tracked.get(&pid)?;
+        tracked.python.as_ref().map(|_| tracked.python_executable)
+    }
+
+    /// The epoch of a process.
+    pub(crate) fn epoch(&self, pid: u32) -> Option<u32> {
+        self.tracked.get(&pid).map(|tracked| tracked.kernel.epoch)
     }
 
     /// What the kernel was told of a process.
@@ -181,8 +193,9 @@ impl Processes {
             kernel,
             run: parent.run.clone(),
             python: parent.python.clone(),
+            python_executable: parent.python_executable,
             description: self.descriptions.len(),
-            last_read: parent.last_read,
+            failed_deferrals: 0,
             starting: false,
         };
         self.descriptions.push(description);
@@ -219,15 +232,26 @@ impl Processes {
         self.stale.remove(&pid);
     }
 
-    /// A sample met an address in none of the mappings.
-    pub(crate) fn unmapped(&mut self, pid: u32, now: Instant) {
-        if self
-            .tracked
-            .get(&pid)
-            .is_some_and(|tracked| now.duration_since(tracked.last_read) > REREAD_INTERVAL)
-        {
-            self.stale.insert(pid);
+    /// A deferred sample was finished or not; a process whose samples never can be is not asked for more of them.
+    pub(crate) fn deferral_ended(
+        &mut self,
+        pid: u32,
+        finished: bool,
+        sampler: &Sampler,
+    ) -> Result<(), SampleError> {
+        let Some(tracked) = self.tracked.get_mut(&pid) else {
+            return Ok(());
+        };
+        tracked.failed_deferrals = if finished {
+            0
+        } else {
+            tracked.failed_deferrals + 1
+        };
+        if tracked.failed_deferrals == FAILED_DEFERRALS {
+            tracked.kernel.flags |= PROCESS_NEVER_DEFER;
+            sampler.write_process(pid, &tracked.kernel)?;
         }
+        Ok(())
     }
 
     /// The process has mapped something.
@@ -268,8 +292,9 @@ impl Processes {
             kernel,
             run: None,
             python: None,
+            python_executable: 0,
             description,
-            last_read: Instant::now(),
+            failed_deferrals: 0,
             starting: false,
         };
         self.tracked.insert(pid, tracked);
@@ -293,7 +318,6 @@ impl Processes {
         let Some(tracked) = self.tracked.get_mut(&pid) else {
             return Ok(());
         };
-        tracked.last_read = Instant::now();
         let found = read_mappings(pid, readers)?;
         let mut kernel = Process {
             flags: PROCESS_TARGET | PROCESS_READ,
@@ -301,7 +325,7 @@ impl Processes {
         };
         tracked.python = None;
         let mut unsupported = found.unsupported;
-        if let Some((interpreter, load_bias)) = found.python {
+        if let Some((interpreter, number, load_bias)) = found.python {
             match layout::for_kernel(
                 &interpreter.layout,
                 interpreter.static_thread_state_offset,
@@ -313,6 +337,7 @@ impl Processes {
                     kernel.code_type = load_bias.avma(interpreter.code_type);
                     kernel.layout = layout;
                     tracked.python = Some(interpreter);
+                    tracked.python_executable = number;
                 }
                 None => {
                     unsupported = Some(format!(
@@ -369,7 +394,7 @@ pub(crate) enum TrackError {
 struct Found {
     /// Executable ones, by address.
     mappings: Vec<KernelMapping>,
-    python: Option<(Rc<Interpreter>, viperf_elf::LoadBias)>,
+    python: Option<(Rc<Interpreter>, u32, viperf_elf::LoadBias)>,
     unsupported: Option<String>,
     glibc: bool,
 }
@@ -409,7 +434,9 @@ fn read_mappings(pid: u32, readers: &mut Readers<'_>) -> Result<Found, TrackErro
         found.glibc |=
             executable.name.starts_with("libc.so.6") || executable.name.starts_with("libc-2.");
         match &executable.python {
-            PythonKind::Readable(python) => found.python = Some((Rc::clone(python), load_bias)),
+            PythonKind::Readable(python) => {
+                found.python = Some((Rc::clone(python), number, load_bias))
+            }
             PythonKind::Unsupported(what) => found.unsupported = Some(what.clone()),
             PythonKind::None => {}
         }

@@ -1,18 +1,21 @@
 //! The recording itself: one loop that takes records and keeps the kernel's picture of the targets up to date.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     process::Child,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant, SystemTime},
 };
 
-use viperf_abi::{Configuration, Lost, Record, SampleRecord, decode_record};
+use viperf_abi::{
+    CaptureRecord, Configuration, Lost, Record, SAMPLE_DEFERRED, SampleRecord, decode_record,
+};
 use viperf_sample::{MappingChange, Polled, Sampler};
 
 use crate::{
     CommandState, Outcome, Progress, RecordError, RecordOptions, Stage, Target, build_profile,
     code_objects::CodeObjects,
+    deferred::{self, Deferred},
     executables::Executables,
     processes::{Processes, Readers},
     stacks::{Sections, StackNumber, Stacks},
@@ -112,6 +115,9 @@ struct Recorder<'options> {
     started: SystemTime,
     first_sample: Option<Duration>,
     last_progress: (Instant, u64),
+    /// Deferred samples whose capture has not come yet, by CPU.
+    uncaptured: HashMap<u32, (SampleRecord, Sections)>,
+    deferred: Vec<Deferred>,
 }
 
 impl<'options> Recorder<'options> {
@@ -161,6 +167,8 @@ impl<'options> Recorder<'options> {
             started: SystemTime::now(),
             first_sample: None,
             last_progress: (now, 0),
+            uncaptured: HashMap::new(),
+            deferred: Vec::new(),
         })
     }
 
@@ -192,6 +200,9 @@ impl<'options> Recorder<'options> {
         // What is still in the ring belongs to the recording.
         self.sampler.detach();
         self.poll(Duration::ZERO, buffer)?;
+        for (sample, sections) in std::mem::take(&mut self.uncaptured).into_values() {
+            self.define_stack(&sample, &sections);
+        }
         self.note_command();
         self.report(Instant::now(), progress);
         let running = self.command.take().map(CommandState::Running);
@@ -267,6 +278,7 @@ impl<'options> Recorder<'options> {
             .processes
             .read_stale(&mut readers)
             .map_err(RecordError::from)?;
+        self.finish_deferred()?;
         if self.first_sample.is_none() && !self.recording.samples.is_empty() {
             self.first_sample = Some(self.called.elapsed());
         }
@@ -311,19 +323,14 @@ impl<'options> Recorder<'options> {
                 native,
                 python,
             } => {
-                let process = recording.processes.description(sample.epoch, sample.tgid) as u32;
-                let sections = Sections {
-                    kernel,
-                    native,
-                    python,
-                };
-                let slot = (sample.cpu, sample.slot);
-                let walked = self.options.native;
-                let stack =
-                    recording
-                        .stacks
-                        .define(slot, process, &sections, &recording.codes, walked);
-                recording.add_sample(&sample, stack);
+                self.take_stack(
+                    sample,
+                    Sections {
+                        kernel,
+                        native,
+                        python,
+                    },
+                );
             }
             Record::Code { code, line_table } => {
                 let python = recording.processes.python(code.tgid);
@@ -337,12 +344,69 @@ impl<'options> Recorder<'options> {
             }
             Record::Exec(exec) => self.track_if_wanted(exec.tgid)?,
             Record::Exit(exit) => recording.processes.exit(exit.tgid, &mut self.sampler),
-            Record::Unmapped(unmapped) => {
-                recording.processes.unmapped(unmapped.tgid, Instant::now())
-            }
-            Record::Capture { .. } => {}
+            Record::Capture { capture, stack } => self.take_capture(&capture, stack),
         }
         Ok(())
+    }
+
+    fn take_stack(&mut self, sample: SampleRecord, sections: Sections) {
+        if sample.flags & SAMPLE_DEFERRED != 0 {
+            self.recording.processes.mapped(sample.tgid);
+            // The capture that belongs to it is the next record of its CPU.
+            if let Some((earlier, sections)) =
+                self.uncaptured.insert(sample.cpu, (sample, sections))
+            {
+                self.define_stack(&earlier, &sections);
+            }
+            return;
+        }
+        let stack = self.define_stack(&sample, &sections);
+        self.recording
+            .stacks
+            .assign((sample.cpu, sample.slot), stack);
+    }
+
+    fn take_capture(&mut self, capture: &CaptureRecord, stack: &[u8]) {
+        if let Some((sample, sections)) = self.uncaptured.remove(&capture.cpu) {
+            let registers = deferred::registers(capture);
+            self.deferred.push(Deferred {
+                sample,
+                sections,
+                registers,
+                stack: stack.to_vec(),
+            });
+        }
+    }
+
+    /// Walks the deferred samples to their end, now that the mappings have been read again.
+    fn finish_deferred(&mut self) -> Result<(), RecordError> {
+        for deferred in std::mem::take(&mut self.deferred) {
+            let pid = deferred.sample.tgid;
+            let processes = &mut self.recording.processes;
+            // After another exec, or its end, the addresses mean nothing any longer.
+            if processes.epoch(pid) != Some(deferred.sample.epoch) {
+                self.define_stack(&deferred.sample, &deferred.sections);
+                continue;
+            }
+            let python = processes.python_executable(pid);
+            let (sections, finished) =
+                deferred::finish(&deferred, processes.mappings(pid), python, &self.sampler);
+            processes.deferral_ended(pid, finished, &self.sampler)?;
+            self.define_stack(&deferred.sample, &sections);
+        }
+        Ok(())
+    }
+
+    /// Interns the stack of a sample and adds the sample.
+    fn define_stack(&mut self, sample: &SampleRecord, sections: &Sections) -> StackNumber {
+        let recording = &mut self.recording;
+        let process = recording.processes.description(sample.epoch, sample.tgid) as u32;
+        let stack =
+            recording
+                .stacks
+                .define(process, sections, &recording.codes, self.options.native);
+        recording.add_sample(sample, stack);
+        stack
     }
 }
 

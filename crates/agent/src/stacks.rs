@@ -62,10 +62,9 @@ pub(crate) struct Stacks {
 }
 
 impl Stacks {
-    /// Takes a new stack: merges it, names its lines, and remembers it for its slot.
+    /// Takes a new stack: merges it and names its lines.
     pub(crate) fn define(
         &mut self,
-        slot: (u32, u32),
         process: u32,
         sections: &Sections,
         codes: &CodeObjects,
@@ -78,9 +77,12 @@ impl Stacks {
         } = sections;
         let mut merged = merge(kernel, native, python, native_walked);
         let frames = place_frames(&mut merged, process, codes);
-        let number = self.intern(frames, merged.incomplete);
-        self.slots.insert(slot, number);
-        number
+        self.intern(frames, merged.incomplete)
+    }
+
+    /// From now on the slot of the kernel's cache holds this stack.
+    pub(crate) fn assign(&mut self, slot: (u32, u32), stack: StackNumber) {
+        self.slots.insert(slot, stack);
     }
 
     /// The stack that the kernel's cache has in a slot; `None` if the record that brought it was lost.
@@ -153,15 +155,17 @@ mod tests {
     #[test]
     fn a_slot_means_the_last_stack_that_was_sent_for_it() {
         let (mut stacks, codes) = (Stacks::default(), CodeObjects::default());
-        let first = stacks.define((0, 7), 0, &sections(&[1 << 60 | 5]), &codes, true);
+        let first = stacks.define(0, &sections(&[1 << 60 | 5]), &codes, true);
+        stacks.assign((0, 7), first);
         assert_eq!(stacks.find((0, 7)), Some(first));
         assert_eq!(stacks.find((1, 7)), None);
-        let second = stacks.define((0, 7), 0, &sections(&[1 << 60 | 6]), &codes, true);
+        let second = stacks.define(0, &sections(&[1 << 60 | 6]), &codes, true);
+        stacks.assign((0, 7), second);
         assert_ne!(first, second);
         assert_eq!(stacks.find((0, 7)), Some(second));
         // The same stack from another CPU is the same stack.
         assert_eq!(
-            stacks.define((1, 3), 0, &sections(&[1 << 60 | 5]), &codes, true),
+            stacks.define(0, &sections(&[1 << 60 | 5]), &codes, true),
             first
         );
     }
@@ -175,7 +179,7 @@ mod tests {
             native: vec![1 << 60],
             python,
         };
-        let number = stacks.define((0, 0), 0, &sections, &codes, true);
+        let number = stacks.define(0, &sections, &codes, true);
         let stack = &stacks.all()[number.0 as usize];
         assert_eq!(stack.incomplete, Some(Reason::PythonCodeLost));
     }

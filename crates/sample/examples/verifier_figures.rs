@@ -9,8 +9,16 @@ const STATISTICS_ONLY: u32 = 4;
 
 fn main() -> Result<(), libbpf_rs::Error> {
     set_print(Some((PrintLevel::Debug, |_, text| {
-        let figures = ["processed ", "verification time", "stack depth", "BEGIN PROG LOAD LOG"];
-        for line in text.lines().filter(|line| figures.iter().any(|figure| line.contains(figure))) {
+        let figures = [
+            "processed ",
+            "verification time",
+            "stack depth",
+            "BEGIN PROG LOAD LOG",
+        ];
+        for line in text
+            .lines()
+            .filter(|line| figures.iter().any(|figure| line.contains(figure)))
+        {
             println!("{}", line.trim_start_matches("libbpf: "));
         }
     })));

@@ -1,4 +1,7 @@
-use std::os::fd::{AsFd, AsRawFd};
+use std::{
+    os::fd::{AsFd, AsRawFd},
+    sync::atomic::Ordering,
+};
 
 use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType};
 use viperf_abi::{PlainData, UnwindRow, limit};
@@ -54,6 +57,29 @@ impl RowTable {
         let first = self.used;
         self.used += rows.len();
         Ok(first as u32)
+    }
+
+    /// The rule that holds at `pc` among `count` rows from `first`: the kernel's own search.
+    pub(crate) fn find_rule(&self, first: u32, count: u32, pc: u32) -> Option<u32> {
+        let (mut first, mut count, mut found) = (first as usize, count as usize, None);
+        while count > 0 {
+            let half = count / 2;
+            let middle = first + half;
+            let (_, shard) = self.shards.get(middle / limit::ROWS_PER_SHARD)?;
+            let word = shard
+                .words()
+                .get(middle % limit::ROWS_PER_SHARD)?
+                .load(Ordering::Relaxed);
+            // struct unwind_row: pc, then rule.
+            if word as u32 <= pc {
+                found = Some((word >> 32) as u32);
+                first = middle + 1;
+                count -= half + 1;
+            } else {
+                count = half;
+            }
+        }
+        found
     }
 
     /// Every shard's map, for the count of memory.

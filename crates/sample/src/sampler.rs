@@ -125,6 +125,12 @@ impl Sampler {
         self.rows.append(rows)
     }
 
+    /// The unwind rule that holds at `pc` (SVMA) among rows that were added: the kernel's search, for walks in user space.
+    #[must_use]
+    pub fn find_rule(&self, first_row: u32, row_count: u32, pc: u32) -> Option<u32> {
+        self.rows.find_rule(first_row, row_count, pc)
+    }
+
     /// Writes the executable mappings of a process, sorted by start: the index of the first, for
     /// `Process::first_mapping`.
     ///

@@ -9,9 +9,10 @@ use libbpf_rs::btf::{
 };
 use viperf_abi::{
     CODE_SHIM, CaptureRecord, CodeIdentity, CodeKey, CodeRecord, Configuration, LAYOUT_CFRAME,
-    LAYOUT_GLIBC_KEYS, LAYOUT_IS_ENTRY, Lost, Mapping, PROCESS_PYTHON, PROCESS_READ,
-    PROCESS_STARTS_TARGET, PROCESS_TARGET, Process, ProcessRecord, PythonLayout, Reason,
-    RecordHeader, RecordKind, SampleRecord, StackRecord, TextHeader, UnwindRow, WordKind, limit,
+    LAYOUT_GLIBC_KEYS, LAYOUT_IS_ENTRY, Lost, Mapping, PROCESS_NEVER_DEFER, PROCESS_PYTHON,
+    PROCESS_READ, PROCESS_STARTS_TARGET, PROCESS_TARGET, Process, ProcessRecord, PythonLayout,
+    Reason, RecordHeader, RecordKind, SAMPLE_DEFERRED, SampleRecord, StackRecord, TextHeader,
+    UnwindRow, WordKind, limit,
 };
 use viperf_unwind::{CallerRbp, Cause, Cfa, Rule, Step};
 
@@ -112,7 +113,7 @@ fn records_are_the_same_in_c_and_rust() {
             cpu,
             slot,
             epoch,
-            reserved,
+            flags,
             thread_name
         }
     );
@@ -147,8 +148,7 @@ fn records_are_the_same_in_c_and_rust() {
             tgid,
             parent_tgid,
             epoch,
-            reserved,
-            address
+            reserved
         }
     );
     compare!(
@@ -328,8 +328,14 @@ fn numbers_are_the_same_in_c_and_rust() {
             ("PROCESS_TARGET", PROCESS_TARGET.into()),
             ("PROCESS_READ", PROCESS_READ.into()),
             ("PROCESS_PYTHON", PROCESS_PYTHON.into()),
+            ("PROCESS_NEVER_DEFER", PROCESS_NEVER_DEFER.into()),
             ("PROCESS_STARTS_TARGET", PROCESS_STARTS_TARGET.into()),
         ],
+    );
+    compare_enum(
+        btf,
+        "sample_flag",
+        [("SAMPLE_DEFERRED", SAMPLE_DEFERRED.into())],
     );
     compare_enum(btf, "code_flag", [("CODE_SHIM", CODE_SHIM.into())]);
     compare_enum(

@@ -240,7 +240,10 @@ impl Frame {
         let without_symbol = text
             .strip_prefix('[')
             .and_then(|text| text.strip_suffix(']'));
-        if let Some((library, _)) = without_symbol.and_then(|text| text.rsplit_once("+0x")) {
+        if let Some(place) = without_symbol {
+            let library = place
+                .rsplit_once("+0x")
+                .map_or(place, |(library, _)| library);
             return Self::Native {
                 symbol: None,
                 library: file_name(library),

@@ -12,6 +12,7 @@ enum rule_kind *anchor_rule_kind;
 enum rbp_rule *anchor_rbp_rule;
 enum layout_flag *anchor_layout_flag;
 enum process_flag *anchor_process_flag;
+enum sample_flag *anchor_sample_flag;
 enum code_flag *anchor_code_flag;
 enum lost *anchor_lost;
 struct unwind_row *anchor_unwind_row;

@@ -142,6 +142,9 @@ struct scratch {
 	struct thread_list_walk list;
 	u64 fsbase;
 	u64 thread_state;
+	/* User space finishes the native walk and finds the owners. */
+	u32 deferred;
+	u32 reserved;
 	u64 cfas[MAX_NATIVE_FRAMES];
 	/* Eight bytes more than an offset can name. */
 	u8 frame_block[FRAME_BLOCK_BYTES + 8];

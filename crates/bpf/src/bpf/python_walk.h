@@ -206,6 +206,11 @@ static __always_inline int search_owner(struct scratch *s)
 {
 	u64 owner = NO_OWNER;
 
+	if (s->deferred) {
+		push_python(s, (u64)WORD_ENTRY_ADDRESS << 60 | (s->python.entry & ((1ull << 60) - 1)));
+		s->python.entry = 0;
+		return 0;
+	}
 	if (s->python.cursor < s->native.frames) {
 		if (s->cfas[s->python.cursor & (MAX_NATIVE_FRAMES - 1)] <= s->python.entry) {
 			s->python.cursor++;

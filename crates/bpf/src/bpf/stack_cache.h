@@ -139,11 +139,25 @@ static __always_inline void forget_stack(u32 slot)
 		cache->slots[slot & (STACK_CACHE_SLOTS - 1)].chunks = 0;
 }
 
+/* Sends the sample with its stack: 0, or the ring was full. */
+static __always_inline long send_whole(struct scratch *s)
+{
+	u32 size = __builtin_offsetof(struct stack_record, words) + word_count(s) * sizeof(u64);
+	long failed;
+
+	s->stack.sample.header.kind = RECORD_STACK;
+	s->stack.sample.header.size = size;
+	failed = bpf_ringbuf_output(&records, &s->stack, size, ring_flags());
+	if (failed)
+		__sync_fetch_and_add(&lost[LOST_SAMPLES], 1);
+	return failed;
+}
+
 /* Sends the sample in hand: whole, or as the number of a stack that user space has. */
 static __always_inline void send_sample(struct scratch *s)
 {
 	u64 hash;
-	u32 slot, size;
+	u32 slot;
 
 	fill_last_chunk(s);
 	hash = hash_stack();
@@ -156,15 +170,10 @@ static __always_inline void send_sample(struct scratch *s)
 			__sync_fetch_and_add(&lost[LOST_SAMPLES], 1);
 		return;
 	}
-	size = __builtin_offsetof(struct stack_record, words) + word_count(s) * sizeof(u64);
-	s->stack.sample.header.kind = RECORD_STACK;
-	s->stack.sample.header.size = size;
-	if (bpf_ringbuf_output(&records, &s->stack, size, ring_flags())) {
-		__sync_fetch_and_add(&lost[LOST_SAMPLES], 1);
+	if (send_whole(s))
 		forget_stack(slot);
-		return;
-	}
-	remember_stack(hash, slot);
+	else
+		remember_stack(hash, slot);
 }
 
 #endif

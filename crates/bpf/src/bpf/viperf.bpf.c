@@ -53,7 +53,7 @@ static __always_inline void walk_python(struct scratch *s)
 			break;
 }
 
-static __always_inline void report_process(u32 kind, u32 tgid, u32 parent, u32 epoch, u64 address)
+static __always_inline void report_process(u32 kind, u32 tgid, u32 parent, u32 epoch)
 {
 	struct process_record record = {
 		.header = { .kind = kind, .size = sizeof(record) },
@@ -61,34 +61,32 @@ static __always_inline void report_process(u32 kind, u32 tgid, u32 parent, u32 e
 		.tgid = tgid,
 		.parent_tgid = parent,
 		.epoch = epoch,
-		.address = address,
 	};
 
 	if (bpf_ringbuf_output(&records, &record, sizeof(record), BPF_RB_FORCE_WAKEUP))
 		__sync_fetch_and_add(&lost[LOST_PROCESS_EVENTS], 1);
 }
 
-/* Says that a mapping is missing, so that user space reads them again. It decides how often it believes it. */
-static __always_inline void report_unmapped(struct scratch *s)
+/* The walk met an address in no known mapping, or none is known: user space can walk on once it has read them. */
+static __always_inline int is_deferred(struct scratch *s)
 {
 	u32 index = s->stack.kernel_count + s->native.words - 1;
+	u64 last = s->stack.words[index & (MAX_STACK_WORDS - 1)];
 
-	if (!s->native.words || s->stack.words[index & (MAX_STACK_WORDS - 1)] != reason_word(REASON_NATIVE_NO_MAPPING))
-		return;
-	report_process(RECORD_UNMAPPED, s->stack.sample.tgid, 0, s->process.epoch, s->native.ip);
+	return s->native.words && !(s->process.flags & PROCESS_NEVER_DEFER) &&
+	       (last == reason_word(REASON_NATIVE_NO_MAPPING) || last == reason_word(REASON_PROCESS_NOT_READ));
 }
 
-/* Registers and stack as the walk met them: the test of the walk does it again in user space. */
+/* Registers and stack as the walk met them. */
 static __always_inline void send_capture(struct scratch *s)
 {
-	u32 zero = 0;
+	u32 zero = 0, size;
 	struct capture_record *capture = bpf_map_lookup_elem(&captures, &zero);
 	u64 sp = s->registers.by_position[SAVED_SP];
 
 	if (!capture)
 		return;
 	capture->header.kind = RECORD_CAPTURE;
-	capture->header.size = sizeof(*capture);
 	capture->tgid = s->stack.sample.tgid;
 	capture->cpu = s->stack.sample.cpu;
 	capture->captured = 0;
@@ -103,7 +101,7 @@ static __always_inline void send_capture(struct scratch *s)
 			capture->registers[i] = s->registers.by_position[position];
 	}
 	/* A block with one page that is not there fails whole: page by page, the first one only to its end. */
-	for (int page = 0; page < CAPTURE_BYTES / 4096 - 1; page++) {
+	for (int page = 0; page < CAPTURE_BYTES / 4096; page++) {
 		u32 captured = capture->captured;
 		u32 size = 4096 - ((sp + captured) & 4095);
 
@@ -111,7 +109,13 @@ static __always_inline void send_capture(struct scratch *s)
 			break;
 		capture->captured = captured + size;
 	}
-	bpf_ringbuf_output(&records, capture, sizeof(*capture), BPF_RB_NO_WAKEUP);
+	size = capture->captured;
+	if (size > CAPTURE_BYTES)
+		size = CAPTURE_BYTES;
+	size += __builtin_offsetof(struct capture_record, stack);
+	capture->header.size = size;
+	/* User space is waited for: the next samples of this process lack the same mapping. */
+	bpf_ringbuf_output(&records, capture, size, BPF_RB_FORCE_WAKEUP);
 }
 
 SEC("perf_event")
@@ -147,12 +151,16 @@ int on_cpu_sample(struct bpf_perf_event_data *context)
 		end_native(s, REASON_NATIVE_UNREADABLE);
 	else
 		walk_native(s);
+	s->deferred = is_deferred(s);
+	s->stack.sample.flags = s->deferred ? SAMPLE_DEFERRED : 0;
 	walk_python(s);
 	s->stack.native_count = s->native.words;
 	s->stack.python_count = s->python.words;
-	report_unmapped(s);
-	send_sample(s);
-	if (configuration.capture)
+	if (s->deferred)
+		send_whole(s);
+	else
+		send_sample(s);
+	if (s->deferred || configuration.capture)
 		send_capture(s);
 	return 0;
 }
@@ -175,7 +183,7 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 		copy.flags = PROCESS_TARGET;
 	copy.epoch = __sync_fetch_and_add(&next_epoch, 1);
 	if (!bpf_map_update_elem(&processes, &child_tgid, &copy, BPF_ANY))
-		report_process(RECORD_FORK, child_tgid, parent_tgid, copy.epoch, 0);
+		report_process(RECORD_FORK, child_tgid, parent_tgid, copy.epoch);
 	return 0;
 }
 
@@ -193,7 +201,7 @@ int BPF_PROG(process_exec, struct task_struct *task)
 		bpf_map_update_elem(&processes, &tgid, &fresh, BPF_ANY);
 	}
 	if (known || configuration.report_every_exec)
-		report_process(RECORD_EXEC, tgid, 0, fresh.epoch, 0);
+		report_process(RECORD_EXEC, tgid, 0, fresh.epoch);
 	return 0;
 }
 
@@ -205,6 +213,6 @@ int BPF_PROG(process_exit, struct task_struct *task)
 	/* The last thread: the count has been lowered before this tracepoint (kernel/exit.c, do_exit). */
 	if (task->signal->live.counter != 0 || bpf_map_delete_elem(&processes, &tgid))
 		return 0;
-	report_process(RECORD_EXIT, tgid, 0, 0, 0);
+	report_process(RECORD_EXIT, tgid, 0, 0);
 	return 0;
 }

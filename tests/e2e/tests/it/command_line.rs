@@ -17,6 +17,11 @@ use crate::{root, root_and};
 type WithPython = fn(&Interpreter) -> Result<()>;
 
 pub(crate) fn plan(plan: &mut Plan, interpreters: &[Interpreter]) {
+    plan.beside(
+        "command-line/readme",
+        Ok(()),
+        the_readme_names_flags_that_exist,
+    );
     plan.beside("command-line/help".to_owned(), Ok(()), help_shows_examples);
     plan.beside(
         "command-line/wrong-usage".to_owned(),
@@ -321,7 +326,7 @@ fn a_command_of_a_moment_is_recorded(interpreter: &Interpreter) -> Result<()> {
     let recorder = recorder.command(&[
         interpreter.path.as_os_str(),
         "-c".as_ref(),
-        "sum(range(5_000_000))".as_ref(),
+        "sum(range(20_000_000))".as_ref(),
     ]);
     let recording = recorder.run()?;
     let python = recording

@@ -21,7 +21,7 @@ fn numpy_is_seen(name: &str, python: &Path) -> Result<()> {
     let recording = Recorder::new(name)?
         .process(fixture.pid())
         .rate(499)
-        .seconds(6)
+        .seconds(9)
         .run()?;
     let line = fixture.line("elementwise")?;
     let samples = recording.of(fixture.pid()).only(|stack| {
@@ -32,7 +32,7 @@ fn numpy_is_seen(name: &str, python: &Path) -> Result<()> {
         frame.and_then(Frame::line) == Some(line)
     });
     ensure!(
-        samples.total() > 20,
+        samples.total() > 10,
         "few samples of elementwise:\n{}",
         recording.folded.heaviest(8)
     );
@@ -44,7 +44,9 @@ fn numpy_is_seen(name: &str, python: &Path) -> Result<()> {
     );
     let rooted = in_numpy.count(|stack| {
         stack.frames.first().is_some_and(Frame::is_native)
-            && stack.python_names() == ["<module>", "main", "elementwise"]
+            && stack
+                .python_names()
+                .starts_with(&["<module>", "main", "elementwise"])
             && !stack
                 .frames
                 .iter()

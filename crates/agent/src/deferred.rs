@@ -1,0 +1,180 @@
+//! Samples that the kernel could not walk to the end, because a mapping was new: user space walks on, from the registers
+//! and the stack as they were, once it has read the mappings. So the first sample after an exec or a `dlopen` is kept.
+
+use viperf_abi::{CaptureRecord, Mapping, Reason, SampleRecord, Word, limit};
+use viperf_sample::Sampler;
+use viperf_unwind::{NativeFrame, Registers, Rule, WalkEnd, walk};
+
+use crate::stacks::Sections;
+
+/// A sample that waits for its mappings.
+#[derive(Debug)]
+pub(crate) struct Deferred {
+    pub(crate) sample: SampleRecord,
+    pub(crate) sections: Sections,
+    pub(crate) registers: Registers,
+    /// From the stack pointer upwards.
+    pub(crate) stack: Vec<u8>,
+}
+
+/// The registers of a capture.
+pub(crate) fn registers(capture: &CaptureRecord) -> Registers {
+    Registers {
+        ip: capture.ip,
+        sp: capture.sp,
+        bp: capture.bp,
+        general: Some(capture.registers),
+    }
+}
+
+/// Walks again, with the mappings as they are known now: the sections as the kernel would have sent them. `python` is the
+/// executable that holds the interpreter, of which the kernel may not have known. True when the walk came to its root.
+pub(crate) fn finish(
+    deferred: &Deferred,
+    mappings: &[Mapping],
+    python: Option<u32>,
+    sampler: &Sampler,
+) -> (Sections, bool) {
+    let find = |address: u64| {
+        let mapping = find_mapping(mappings, address)?;
+        let pc = u32::try_from(address.wrapping_sub(mapping.load_bias)).ok()?;
+        sampler
+            .find_rule(mapping.first_row, mapping.row_count, pc)
+            .map(Rule)
+    };
+    let read = |address: u64| {
+        let offset = usize::try_from(address.checked_sub(deferred.registers.sp)?).ok()?;
+        Some(u64::from_le_bytes(
+            *deferred.stack.get(offset..)?.first_chunk()?,
+        ))
+    };
+    let (frames, end) = walk(deferred.registers, find, read, limit::MAX_NATIVE_FRAMES);
+    let mut native: Vec<u64> = frames
+        .iter()
+        .map(|frame| native_word(mappings, frame).encode())
+        .collect();
+    native.extend(reason(end, mappings).map(|reason| Word::Reason(Ok(reason)).encode()));
+    let mut words = find_owners(&deferred.sections.python, &frames);
+    // The kernel did not know the interpreter yet. If it was running, its frames are missing.
+    let was_read = !deferred
+        .sections
+        .native
+        .contains(&Word::Reason(Ok(Reason::ProcessNotRead)).encode());
+    let in_python = |word: &u64| matches!(Word::decode(*word), Word::Native { executable, .. } if Some(executable) == python);
+    if !was_read && native.iter().any(in_python) {
+        words.push(Word::Reason(Ok(Reason::ProcessNotRead)).encode());
+    }
+    (
+        Sections {
+            kernel: deferred.sections.kernel.clone(),
+            native,
+            python: words,
+        },
+        end == WalkEnd::Root,
+    )
+}
+
+fn find_mapping(mappings: &[Mapping], address: u64) -> Option<&Mapping> {
+    let index = mappings
+        .partition_point(|mapping| mapping.start <= address)
+        .checked_sub(1)?;
+    mappings.get(index).filter(|mapping| address < mapping.end)
+}
+
+fn native_word(mappings: &[Mapping], frame: &NativeFrame) -> Word {
+    let address = frame.lookup_address();
+    match find_mapping(mappings, address) {
+        Some(mapping) if mapping.row_count > 0 => Word::Native {
+            executable: mapping.executable,
+            svma: address.wrapping_sub(mapping.load_bias),
+        },
+        _ => Word::Address(address),
+    }
+}
+
+fn reason(end: WalkEnd, mappings: &[Mapping]) -> Option<Reason> {
+    Some(match end {
+        WalkEnd::Root => return None,
+        WalkEnd::NoMapping { address } if find_mapping(mappings, address).is_some() => {
+            Reason::NativeNoTable
+        }
+        WalkEnd::NoMapping { .. } => Reason::NativeNoMapping,
+        WalkEnd::NoUnwindInformation { .. } => Reason::NativeNoRow,
+        WalkEnd::UnsupportedRule { .. } => Reason::NativeUnsupportedRule,
+        WalkEnd::UnreadableMemory { .. } => Reason::NativeUnreadable,
+        WalkEnd::StackNotAscending => Reason::NativeNotAscending,
+        WalkEnd::RegisterLost => Reason::NativeRegisterLost,
+        WalkEnd::TooManyFrames => Reason::NativeTooDeep,
+    })
+}
+
+/// Replaces the addresses of entries by the frames that own them: the first whose CFA lies above; both lists ascend.
+fn find_owners(python: &[u64], frames: &[NativeFrame]) -> Vec<u64> {
+    let mut cursor = 0;
+    let owner = |entry: u64, cursor: &mut usize| {
+        *cursor += frames
+            .iter()
+            .skip(*cursor)
+            .take_while(|frame| frame.cfa <= entry)
+            .count();
+        frames
+            .get(*cursor)
+            .filter(|frame| frame.cfa != u64::MAX)
+            .map(|_| *cursor as u16)
+    };
+    let words = python.iter().map(|word| match Word::decode(*word) {
+        Word::EntryAddress(entry) => Word::Entry {
+            owner: owner(entry, &mut cursor),
+        }
+        .encode(),
+        _ => *word,
+    });
+    words.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(cfa: u64) -> NativeFrame {
+        NativeFrame {
+            address: 0,
+            cfa,
+            is_return_address: true,
+        }
+    }
+
+    #[test]
+    fn owners_are_the_first_frames_whose_cfa_lies_above() {
+        let frames = [100, 200, 300, 400, u64::MAX].map(frame);
+        let words = [
+            Word::EntryAddress(150),
+            Word::EntryAddress(350),
+            Word::EntryAddress(500),
+        ]
+        .map(Word::encode);
+        let found: Vec<Word> = find_owners(&words, &frames)
+            .into_iter()
+            .map(Word::decode)
+            .collect();
+        assert_eq!(
+            found,
+            [Some(1), Some(3), None].map(|owner| Word::Entry { owner })
+        );
+    }
+
+    #[test]
+    fn mappings_are_found_by_their_range() {
+        let mappings = [(10, 20), (30, 40)].map(|(start, end)| Mapping {
+            start,
+            end,
+            ..Mapping::default()
+        });
+        let found = [9, 10, 19, 20, 30, 39, 40]
+            .map(|address| find_mapping(&mappings, address).map(|found| found.start));
+        assert_eq!(
+            found,
+            [None, Some(10), Some(10), None, Some(30), Some(30), None]
+        );
+    }
+}
