@@ -49,7 +49,7 @@ impl Tally {
             .strip_prefix("test ")
             .and_then(|rest| rest.strip_suffix(" ... FAILED"))
         {
-            self.failures.push(test.to_owned());
+            self.failures.push(test.trim_end().to_owned());
         }
     }
 

@@ -181,7 +181,7 @@ enum process_flag {
 	PROCESS_PYTHON = 4,
 	/* Its deferred samples have led nowhere: send them as they are. */
 	PROCESS_NEVER_DEFER = 16,
-	/* viperf itself while it starts a command: not sampled, but its children are targets. */
+	/* viperf itself while it starts a command, and its child until that has become the command: not sampled. */
 	PROCESS_STARTS_TARGET = 8,
 };
 

@@ -124,7 +124,7 @@ pub const PROCESS_READ: u32 = 2;
 pub const PROCESS_PYTHON: u32 = 4;
 /// Its deferred samples have led nowhere: the kernel sends them as they are.
 pub const PROCESS_NEVER_DEFER: u32 = 16;
-/// viperf itself while it starts a command: not sampled, but its children are targets.
+/// viperf itself while it starts a command, and its child until that has become the command: not sampled.
 pub const PROCESS_STARTS_TARGET: u32 = 8;
 
 /// `struct process`: what the kernel knows of one process.

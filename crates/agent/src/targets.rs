@@ -96,7 +96,7 @@ fn has_python(pid: u32, readers: &mut Readers<'_>) -> bool {
         })
 }
 
-/// Starts the command as a target from its first instruction: while it starts, children of viperf are targets.
+/// Starts the command as a target from its first instruction: what a child of viperf executes while it starts is one.
 pub(crate) fn start_command(words: &[OsString], sampler: &Sampler) -> Result<Child, RecordError> {
     let Some((program, arguments)) = words.split_first() else {
         let source = std::io::Error::from(std::io::ErrorKind::InvalidInput);

@@ -179,8 +179,6 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 	if (!known || !(configuration.follow_children || (known->flags & PROCESS_STARTS_TARGET)))
 		return 0;
 	copy = *known;
-	if (copy.flags & PROCESS_STARTS_TARGET)
-		copy.flags = PROCESS_TARGET;
 	copy.epoch = __sync_fetch_and_add(&next_epoch, 1);
 	if (!bpf_map_update_elem(&processes, &child_tgid, &copy, BPF_ANY))
 		report_process(RECORD_FORK, child_tgid, parent_tgid, copy.epoch);
@@ -196,7 +194,7 @@ int BPF_PROG(process_exec, struct task_struct *task)
 	struct process fresh = {};
 
 	if (known) {
-		fresh.flags = known->flags & PROCESS_TARGET;
+		fresh.flags = known->flags & (PROCESS_TARGET | PROCESS_STARTS_TARGET) ? PROCESS_TARGET : 0;
 		fresh.epoch = __sync_fetch_and_add(&next_epoch, 1);
 		bpf_map_update_elem(&processes, &tgid, &fresh, BPF_ANY);
 	}

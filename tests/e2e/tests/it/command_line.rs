@@ -3,6 +3,7 @@
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
+    path::Path,
     process::{Command, Output, Stdio},
     time::{Duration, Instant},
 };
@@ -423,6 +424,18 @@ fn formats_go_by_name(interpreter: &Interpreter) -> Result<()> {
         !record("a.viperf", &[])?.is_empty(),
         "the .viperf file is empty"
     );
+    ends_with(&convert(&folder, "a.viperf", "converted.html")?, 0, &[])?;
+    ends_with(&convert(&folder, "a.viperf", "converted.folded")?, 0, &[])?;
+    let converted = Folded::parse(&fs::read_to_string(folder.join("converted.folded"))?)?;
+    ensure!(
+        converted.total() > 20
+            && converted
+                .stacks
+                .iter()
+                .any(|stack| stack.position("one_round").is_some()),
+        "the converted file shows another program:\n{}",
+        converted.heaviest(4)
+    );
     let folded = String::from_utf8(record("a.anything", &["--format", "folded"])?)?;
     ensure!(
         Folded::parse(&folded)?.total() > 20,
@@ -434,6 +447,11 @@ fn formats_go_by_name(interpreter: &Interpreter) -> Result<()> {
         "kinds in spite of --frame-kinds off"
     );
     Ok(())
+}
+
+fn convert(folder: &Path, from: &str, to: &str) -> Result<Output> {
+    let path = |file: &str| folder.join(file).to_string_lossy().into_owned();
+    viperf(&["convert", &path(from), "-o", &path(to)])
 }
 
 fn a_dash_writes_to_standard_output(interpreter: &Interpreter) -> Result<()> {

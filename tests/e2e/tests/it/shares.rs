@@ -11,7 +11,7 @@ const TOLERANCE: f64 = 0.02;
 
 /// The newest interpreter is measured for as long as the promise says, the others shorter.
 const WHOLE: u64 = 20;
-const SHORT: u64 = 8;
+const SHORT: u64 = 6;
 
 pub(crate) fn plan(plan: &mut Plan, interpreters: &[Interpreter]) {
     for (number, interpreter) in interpreters

@@ -31,7 +31,7 @@ fn deflate_stands_under_func(interpreter: &Interpreter) -> Result<()> {
     let recording = Recorder::new(&name)?
         .process(fixture.pid())
         .rate(999)
-        .seconds(5)
+        .seconds(4)
         .run()?;
     let compress = fixture.line("compress")?;
     let compressing = in_func_at(&recording, fixture.pid(), compress);
@@ -171,7 +171,7 @@ fn string_work_stands_under_func(interpreter: &Interpreter) -> Result<()> {
     let recording = Recorder::new(&name)?
         .process(fixture.pid())
         .rate(999)
-        .seconds(5)
+        .seconds(4)
         .run()?;
     let append = fixture.line("append")?;
     let appending = in_func_at(&recording, fixture.pid(), append);
