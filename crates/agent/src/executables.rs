@@ -3,8 +3,8 @@
 use std::{
     collections::HashMap,
     fs::File,
-    io::{Read, Seek, SeekFrom, Write},
-    os::fd::AsRawFd,
+    io::Write,
+    os::{fd::AsRawFd, unix::fs::FileExt},
     path::PathBuf,
     rc::Rc,
 };
@@ -123,8 +123,8 @@ impl Executable {
     }
 
     /// Its unwind rows, sorted by pc; none when it cannot be read.
-    pub(crate) fn build_rows(&mut self) -> Vec<UnwindRow> {
-        let Some(bytes) = read_file(&mut self.file) else {
+    pub(crate) fn build_rows(&self) -> Vec<UnwindRow> {
+        let Some(bytes) = read_file(&self.file, is_wanted_for_rows) else {
             return Vec::new();
         };
         let Ok(image) = Image::parse(&bytes) else {
@@ -145,7 +145,7 @@ impl Executable {
 }
 
 fn open(pid: Pid, mapping: &Mapping) -> std::io::Result<Executable> {
-    let mut file = match mapping.kind() {
+    let file = match mapping.kind() {
         MappingKind::Vdso => copy_of_memory(pid, mapping)?,
         _ => viperf_process::open_mapped_file(pid, mapping).map_err(std::io::Error::other)?,
     };
@@ -155,7 +155,8 @@ fn open(pid: Pid, mapping: &Mapping) -> std::io::Result<Executable> {
         .unwrap_or(mapping.path.as_os_str())
         .to_string_lossy()
         .into_owned();
-    let bytes = read_file(&mut file).unwrap_or_default();
+    let mut bytes = read_file(&file, is_wanted_for_python).unwrap_or_default();
+    read_code(&file, &mut bytes);
     let image = Image::parse(&bytes).ok();
     let python = image.as_ref().map_or(PythonKind::None, find_python);
     let segments = image
@@ -193,13 +194,48 @@ fn copy_of_memory(pid: Pid, mapping: &Mapping) -> std::io::Result<File> {
     Ok(file)
 }
 
-/// The whole file. Read, not mapped: a file that is truncated while it is mapped would kill viperf.
-fn read_file(file: &mut File) -> Option<Vec<u8>> {
-    if file.metadata().ok()?.len() > LARGEST_FILE {
+/// What tells a Python, its version and its layout.
+fn is_wanted_for_python(section: &str, all: &[&str]) -> bool {
+    let has_runtime = all.contains(&".PyRuntime");
+    match section {
+        ".dynsym" | ".dynstr" | ".PyRuntime" | ".rodata" | ".note.gnu.build-id" => true,
+        // An interpreter inside a program that exports nothing.
+        ".symtab" | ".strtab" => has_runtime || !all.contains(&".dynsym"),
+        _ => false,
+    }
+}
+
+/// The few functions of an interpreter that are looked at.
+fn read_code(file: &File, bytes: &mut [u8]) {
+    let Ok(image) = Image::parse(bytes) else {
+        return;
+    };
+    if image.section(".PyRuntime").is_none() {
+        return;
+    }
+    let places: Vec<_> = viperf_cpython::code_to_detect(&image)
+        .into_iter()
+        .filter_map(|(svma, length)| Some((image.file_offset(svma)?, length)))
+        .collect();
+    for (offset, length) in places {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        if let Some(code) = bytes.get_mut(start..start.saturating_add(length)) {
+            // Without it only a cheaper way to the thread state is missing.
+            let _ = file.read_exact_at(code, offset);
+        }
+    }
+}
+
+fn is_wanted_for_rows(section: &str, _all: &[&str]) -> bool {
+    matches!(section, ".eh_frame" | ".eh_frame_hdr")
+}
+
+/// The wanted sections of a file. Read, not mapped: a file that is truncated while it is mapped would kill viperf.
+fn read_file(file: &File, wanted: fn(&str, &[&str]) -> bool) -> Option<Vec<u8>> {
+    let length = file.metadata().ok()?.len();
+    if length > LARGEST_FILE {
         return None;
     }
-    let mut bytes = Vec::new();
-    file.seek(SeekFrom::Start(0)).ok()?;
-    file.read_to_end(&mut bytes).ok()?;
-    Some(bytes)
+    let read_at = |offset, buffer: &mut [u8]| file.read_exact_at(buffer, offset).is_ok();
+    viperf_elf::read_partially(usize::try_from(length).ok()?, wanted, read_at)
 }

@@ -58,6 +58,9 @@ const THREAD_STATE_ACCESSORS: [&str; 3] = [
     "_PyThreadState_GetCurrent",
 ];
 
+/// The longest accessor, in bytes.
+const ACCESSOR_BYTES: usize = 24;
+
 /// Tells what an ELF file is. Costs a few passes over its symbol table.
 #[must_use]
 pub fn detect(image: &Image) -> Detection {
@@ -157,11 +160,24 @@ fn find_thread_state_offset(image: &Image) -> Option<i32> {
     THREAD_STATE_ACCESSORS.iter().find_map(|name| {
         let start = image.symbol(name)?.svma;
         // The segment can end right after the function.
-        let body = (10..=24)
+        let body = (10..=ACCESSOR_BYTES)
             .rev()
             .find_map(|length| image.bytes_at(start, length));
         decode_thread_local_read(body?)
     })
+}
+
+/// Where the code is that [`detect`] looks at, beside the symbols and the data: the first of so many bytes each.
+///
+/// For a caller that reads a file in parts; code that is not there (zeros) is no error, it only tells less.
+#[must_use]
+pub fn code_to_detect(image: &Image) -> Vec<(Svma, usize)> {
+    let symbols = THREAD_STATE_ACCESSORS
+        .iter()
+        .filter_map(|name| image.symbol(name));
+    symbols
+        .map(|symbol| (symbol.svma, ACCESSOR_BYTES))
+        .collect()
 }
 
 /// The displacement of `mov %fs:disp32,%rax`, if a function does nothing but return what it reads there.

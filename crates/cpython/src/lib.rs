@@ -32,7 +32,7 @@ pub mod thread_states;
 mod version;
 
 pub use debug_offsets::{DebugOffsetsError, parse_debug_offsets};
-pub use detect::{Detection, Interpreter, detect};
+pub use detect::{Detection, Interpreter, code_to_detect, detect};
 pub use layout::{
     BytesLayout, CframeLayout, CodeLayout, FrameLayout, InterpreterLayout, Layout, RuntimeLayout,
     ThreadStateLayout, TssLayout, UnicodeLayout, find_layout,

@@ -16,11 +16,11 @@ use crate::eh_frame::{decode_eh_frame_pointer, find_eh_frame_length};
 use crate::segments::{
     LoadSegment, ThreadLocalSegment, find_load_bias, find_thread_local_segment, parse_load_segments,
 };
-use crate::symbols::{Symbol, Table, is_string_at};
+use crate::symbols::{Symbol, Table, is_string_at, string_at};
 
-type Header = FileHeader64<LittleEndian>;
+pub(crate) type Header = FileHeader64<LittleEndian>;
 
-const ENDIAN: LittleEndian = LittleEndian;
+pub(crate) const ENDIAN: LittleEndian = LittleEndian;
 
 /// How many parts with notes are looked through, and how many notes in each. Files have two or
 /// three of either; a hostile one could have every header point at the same million notes.
@@ -188,6 +188,18 @@ impl<'data> Image<'data> {
         })
     }
 
+    /// Name, and offset and size in the file (`None` without bytes there), of every section.
+    pub(crate) fn section_files(&self) -> Vec<(&'data str, Option<(u64, u64)>)> {
+        let named = |section: &SectionHeader64<LittleEndian>| {
+            let name = string_at(self.section_names, section.sh_name(ENDIAN)).unwrap_or_default();
+            (
+                std::str::from_utf8(name).unwrap_or_default(),
+                section.file_range(ENDIAN),
+            )
+        };
+        self.sections.iter().map(named).collect()
+    }
+
     /// The symbol of that name that is defined here: in `.dynsym`, else in `.symtab`; a global one
     /// before a local one. Costs one pass over the tables.
     pub fn symbol(&self, name: &str) -> Option<Symbol> {
@@ -218,6 +230,14 @@ impl<'data> Image<'data> {
     /// part of one segment that comes from the file.
     pub fn bytes_at(&self, start: Svma, length: usize) -> Option<&'data [u8]> {
         self.bytes_from(start)?.get(..length)
+    }
+
+    /// Where in the file the byte at an address is; `None` if it is not loaded from the file.
+    pub fn file_offset(&self, address: Svma) -> Option<u64> {
+        self.load_segments.iter().find_map(|segment| {
+            let skipped = address.0.checked_sub(segment.svma.0)?;
+            (skipped < segment.file_size).then(|| segment.file_offset.checked_add(skipped))?
+        })
     }
 
     /// The bytes from `start` to the end of what its segment has in the file.

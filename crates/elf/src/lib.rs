@@ -34,6 +34,7 @@
 mod address;
 mod eh_frame;
 mod image;
+mod partial;
 mod segments;
 mod symbols;
 
@@ -46,5 +47,6 @@ mod this_process;
 
 pub use address::{LoadBias, Svma};
 pub use image::{Image, ParseError, Section};
+pub use partial::read_partially;
 pub use segments::{LoadSegment, ThreadLocalSegment, find_load_bias};
 pub use symbols::{Symbol, SymbolKind};

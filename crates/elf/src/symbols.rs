@@ -55,7 +55,7 @@ pub(crate) fn is_string_at(strings: &[u8], offset: u32, name: &[u8]) -> bool {
         .is_some_and(|rest| rest.first() == Some(&0))
 }
 
-fn string_at(strings: &[u8], offset: u32) -> Option<&[u8]> {
+pub(crate) fn string_at(strings: &[u8], offset: u32) -> Option<&[u8]> {
     let rest = strings.get(usize::try_from(offset).ok()?..)?;
     let bounded = rest.get(..MAX_NAME_LENGTH).unwrap_or(rest);
     let length = bounded.iter().position(|&byte| byte == 0)?;
