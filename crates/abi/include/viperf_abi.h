@@ -83,6 +83,7 @@ enum reason {
 	REASON_PYTHON_TOO_DEEP = 2003,
 	REASON_PYTHON_NO_THREAD_STATE = 2004,
 	REASON_PYTHON_CODE_LOST = 2005,
+	REASON_PYTHON_CUT_OFF = 2006,
 	REASON_MERGE_NO_OWNER = 3001,
 	REASON_PROCESS_NOT_READ = 4001,
 };
@@ -138,6 +139,8 @@ struct python_layout {
 	unsigned short thread_id;
 	/* The thread state's frame pointer, or its cframe pointer with LAYOUT_CFRAME. */
 	unsigned short thread_frame;
+	/* The cframe that is part of the thread state: the end of the chain of cframes. */
+	unsigned short thread_root_cframe;
 	unsigned short cframe_current_frame;
 	unsigned short cframe_previous;
 	unsigned short frame_code;
@@ -159,6 +162,7 @@ struct python_layout {
 	unsigned short text_compact_data;
 	unsigned short bytes_size;
 	unsigned short bytes_data;
+	unsigned short reserved;
 	unsigned int flags;
 	/* fs-relative offset of _Py_tss_tstate, 0 where it is not known. */
 	int thread_state_tls;

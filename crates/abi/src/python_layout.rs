@@ -20,6 +20,7 @@ pub struct PythonLayout {
     pub thread_next: u16,
     pub thread_id: u16,
     pub thread_frame: u16,
+    pub thread_root_cframe: u16,
     pub cframe_current_frame: u16,
     pub cframe_previous: u16,
     pub frame_code: u16,
@@ -41,6 +42,7 @@ pub struct PythonLayout {
     pub text_compact_data: u16,
     pub bytes_size: u16,
     pub bytes_data: u16,
+    pub reserved: u16,
     pub flags: u32,
     pub thread_state_tls: i32,
 }

@@ -63,6 +63,8 @@ reasons! {
         "The interpreter's record of this thread could not be found or did not prove itself.";
     PythonCodeLost = 2005, "REASON_PYTHON_CODE_LOST", "python: name not read",
         "The function's name could not be read: its page was not resident, or the record that carried it was lost.";
+    PythonCutOff = 2006, "REASON_PYTHON_CUT_OFF", "python: chain without its end",
+        "The chain of Python frames and the interpreter's own count of calls from C do not fit; it was sampled while it was being changed.";
     MergeNoOwner = 3001, "REASON_MERGE_NO_OWNER", "merge: no native frame for Python frames",
         "A run of Python frames found no native frame that runs it; they are shown below the last native frame that was found.";
     ProcessNotRead = 4001, "REASON_PROCESS_NOT_READ", "process: not read yet",

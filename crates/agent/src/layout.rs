@@ -29,6 +29,7 @@ pub(crate) fn for_kernel(
         thread_frame: cframe
             .map(|(_, offset)| offset)
             .or(layout.thread_state.current_frame)?,
+        thread_root_cframe: layout.thread_state.root_cframe.unwrap_or(0),
         cframe_current_frame: cframe.map_or(0, |(cframe, _)| cframe.current_frame),
         cframe_previous: cframe.map_or(0, |(cframe, _)| cframe.previous),
         frame_code: layout.frame.code,
@@ -54,6 +55,7 @@ pub(crate) fn for_kernel(
         text_compact_data: layout.unicode.compact_data,
         bytes_size: layout.bytes.size,
         bytes_data: layout.bytes.data,
+        reserved: 0,
         flags,
         thread_state_tls: thread_local_offset.unwrap_or(0),
     })

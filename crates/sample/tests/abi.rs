@@ -230,6 +230,7 @@ fn records_are_the_same_in_c_and_rust() {
             thread_next,
             thread_id,
             thread_frame,
+            thread_root_cframe,
             cframe_current_frame,
             cframe_previous,
             frame_code,
@@ -251,6 +252,7 @@ fn records_are_the_same_in_c_and_rust() {
             text_compact_data,
             bytes_size,
             bytes_data,
+            reserved,
             flags,
             thread_state_tls,
         }

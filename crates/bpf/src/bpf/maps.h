@@ -120,7 +120,9 @@ struct native_walk {
 };
 struct python_walk {
 	u64 frame;
+	/* Where there are cframes: the one of the frames in hand, and the one at which the walk began. */
 	u64 cframe;
+	u64 first_cframe;
 	/* The C-stack address whose owner among the native frames is being looked for; 0: none. */
 	u64 entry;
 	/* The native frame that the search has reached; both lists ascend. */

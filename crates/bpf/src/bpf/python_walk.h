@@ -186,19 +186,54 @@ static __always_inline int start_python(struct scratch *s)
 	}
 	if (read_user(&s->python.cframe, sizeof(u64), at))
 		return end_python(s, REASON_PYTHON_UNREADABLE);
+	s->python.first_cframe = s->python.cframe;
 	return start_at_cframe(s);
 }
 
 /* In the prologue of eval, 3.11 and 3.12 link the new cframe some instructions before they fill it: what it points to
- * is whatever the stack held. The cframe before it is whole. */
+ * is whatever the stack held, often a frame of an earlier call. The cframe before it is whole: once, the walk begins
+ * again there. */
 static __always_inline int restart_or_end(struct scratch *s, u64 reason)
 {
-	if (s->python.words || s->python.restarted || !(s->process.layout.flags & LAYOUT_CFRAME))
+	if (s->python.restarted || !(s->process.layout.flags & LAYOUT_CFRAME))
 		return end_python(s, reason);
 	s->python.restarted = 1;
-	if (read_user(&s->python.cframe, sizeof(u64), s->python.cframe + s->process.layout.cframe_previous) || !s->python.cframe)
+	if (read_user(&s->python.cframe, sizeof(u64), s->python.first_cframe + s->process.layout.cframe_previous) ||
+	    !s->python.cframe)
 		return end_python(s, reason);
+	s->python.words = 0;
+	s->python.cursor = 0;
+	s->python.entry = 0;
 	return start_at_cframe(s);
+}
+
+/* A run of Python frames has ended, at `entry`. Where there are cframes, there is one for each run, and they tell whether
+ * the chain of frames is the true one: 0 it may be, 1 it is not. */
+static __always_inline int end_run(struct scratch *s, u64 entry)
+{
+	u64 root = s->thread_state + s->process.layout.thread_root_cframe;
+	u64 previous = 0;
+
+	s->python.entry = entry;
+	if (!(s->process.layout.flags & LAYOUT_CFRAME))
+		return 0;
+	if (s->python.cframe == root ||
+	    read_user(&previous, sizeof(previous), s->python.cframe + s->process.layout.cframe_previous))
+		return 1;
+	/* 3.12: cframe and entry frame lie in the same part of the C stack, that of their eval call. */
+	if (entry != s->python.cframe && (entry < s->python.cframe || (previous != root && entry >= previous)))
+		return 1;
+	s->python.cframe = previous;
+	return 0;
+}
+
+/* The chain of frames is at its end; so must be the chain of cframes. */
+static __always_inline int end_chain(struct scratch *s)
+{
+	if ((s->process.layout.flags & LAYOUT_CFRAME) &&
+	    s->python.cframe != s->thread_state + s->process.layout.thread_root_cframe)
+		return restart_or_end(s, REASON_PYTHON_CUT_OFF);
+	return 1;
 }
 
 /* Moves the cursor by one native frame, or marks the owner. */
@@ -237,7 +272,7 @@ __noinline int walk_python_step(void)
 	if (s->python.entry)
 		return search_owner(s);
 	if (!s->python.frame)
-		return 1;
+		return end_chain(s);
 	if (s->python.words >= MAX_PYTHON_WORDS - 1)
 		return end_python(s, REASON_PYTHON_TOO_DEEP);
 	if ((s->python.frame & 7) || read_user(s->frame_block, 80, s->python.frame))
@@ -245,7 +280,8 @@ __noinline int walk_python_step(void)
 	previous = block_u64(s->frame_block, layout->frame_previous, FRAME_BLOCK_BYTES);
 	if (!(layout->flags & LAYOUT_IS_ENTRY) &&
 	    s->frame_block[layout->frame_owner & (FRAME_BLOCK_BYTES - 1)] >= layout->entry_owner) {
-		s->python.entry = s->python.frame;
+		if (end_run(s, s->python.frame))
+			return restart_or_end(s, REASON_PYTHON_CUT_OFF);
 		s->python.frame = previous;
 		return 0;
 	}
@@ -262,11 +298,9 @@ __noinline int walk_python_step(void)
 	if (unit < -1 || unit > MAX_UNIT)
 		unit = -1;
 	push_python(s, (u64)WORD_PYTHON << 60 | (u64)(u32)id << 28 | (u64)(unit + 1));
-	if ((layout->flags & LAYOUT_IS_ENTRY) && s->frame_block[layout->frame_is_entry & (FRAME_BLOCK_BYTES - 1)]) {
-		s->python.entry = s->python.cframe;
-		if (read_user(&s->python.cframe, sizeof(u64), s->python.cframe + layout->cframe_previous))
-			s->python.cframe = 0;
-	}
+	if ((layout->flags & LAYOUT_IS_ENTRY) && s->frame_block[layout->frame_is_entry & (FRAME_BLOCK_BYTES - 1)] &&
+	    end_run(s, s->python.cframe))
+		return restart_or_end(s, REASON_PYTHON_CUT_OFF);
 	s->python.frame = previous;
 	return 0;
 }
