@@ -5,7 +5,9 @@ use std::{env, path::Path, process::Command};
 use anyhow::{Context, Result, bail};
 
 /// The newest first; any of them compiles the programs to the same instructions that the kernel tests load.
-const COMPILERS: &[&str] = &["clang-19", "clang-20", "clang-21", "clang-18", "clang-17", "clang"];
+const COMPILERS: &[&str] = &[
+    "clang-19", "clang-20", "clang-21", "clang-18", "clang-17", "clang",
+];
 
 fn main() -> Result<()> {
     println!("cargo::rerun-if-changed=src/bpf");
@@ -21,21 +23,45 @@ fn main() -> Result<()> {
 
 fn find_compiler() -> Result<String> {
     let named = env::var("VIPERF_CLANG").ok();
-    let candidates = named.iter().map(String::as_str).chain(COMPILERS.iter().copied());
+    let candidates = named
+        .iter()
+        .map(String::as_str)
+        .chain(COMPILERS.iter().copied());
     for candidate in candidates {
-        if Command::new(candidate).arg("--version").output().is_ok_and(|output| output.status.success()) {
+        if Command::new(candidate)
+            .arg("--version")
+            .output()
+            .is_ok_and(|output| output.status.success())
+        {
             return Ok(candidate.to_owned());
         }
     }
-    bail!("no clang found to compile the BPF programs (tried {COMPILERS:?}); install it: apt-get install clang-19")
+    bail!(
+        "no clang found to compile the BPF programs (tried {COMPILERS:?}); install it: apt-get install clang-19"
+    )
 }
 
 fn compile(compiler: &str, source: &str, folder: &Path) -> Result<()> {
-    let libbpf = env::var("DEP_BPF_INCLUDE").context("libbpf-sys says where libbpf's headers are")?;
+    let libbpf =
+        env::var("DEP_BPF_INCLUDE").context("libbpf-sys says where libbpf's headers are")?;
     let output = Command::new(compiler)
-        .args(["-g", "-O2", "-target", "bpf", "-mcpu=v3", "-D__TARGET_ARCH_x86", "-Wall", "-Wextra", "-Werror"])
+        .args([
+            "-g",
+            "-O2",
+            "-target",
+            "bpf",
+            "-mcpu=v3",
+            "-D__TARGET_ARCH_x86",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+        ])
         // BPF_PROG makes the context parameter, used or not; libbpf's headers name types only to point to them.
-        .args(["-Wno-unused-parameter", "-Wno-missing-declarations", "-fno-stack-protector"])
+        .args([
+            "-Wno-unused-parameter",
+            "-Wno-missing-declarations",
+            "-fno-stack-protector",
+        ])
         .args(["-I", &libbpf, "-I", "../abi/include", "-c"])
         .arg(format!("src/bpf/{source}.bpf.c"))
         .arg("-o")
@@ -43,7 +69,10 @@ fn compile(compiler: &str, source: &str, folder: &Path) -> Result<()> {
         .output()
         .with_context(|| format!("{compiler} could not be started"))?;
     if !output.status.success() {
-        bail!("{compiler} failed on src/bpf/{source}.bpf.c:\n{}", String::from_utf8_lossy(&output.stderr));
+        bail!(
+            "{compiler} failed on src/bpf/{source}.bpf.c:\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     Ok(())
 }

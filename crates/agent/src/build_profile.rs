@@ -13,6 +13,7 @@ use viperf_symbolize::{KernelSymbol, NativeSymbol, NoSymbol, Symbolizer};
 
 use crate::{
     RecordOptions, Target,
+    executables::Executable,
     recorder::{Recording, period_ns},
     stacks::RawFrame,
     statistics::Costs,
@@ -81,70 +82,71 @@ fn describe(target: &Target) -> String {
     }
 }
 
-fn symbolize(recording: &Recording, symbolizing: &mut dyn FnMut(usize, usize)) -> Names {
-    let mut native: BTreeMap<u32, BTreeSet<u64>> = BTreeMap::new();
-    let mut generated: BTreeMap<u32, BTreeSet<u64>> = BTreeMap::new();
-    let mut kernel = BTreeSet::new();
-    for frame in recording
-        .stacks
-        .all()
-        .iter()
-        .flat_map(|stack| &stack.frames)
-    {
+/// The addresses that need a name, each once.
+#[derive(Default)]
+struct Addresses {
+    native: BTreeMap<u32, BTreeSet<u64>>,
+    generated: BTreeMap<u32, BTreeSet<u64>>,
+    kernel: BTreeSet<u64>,
+}
+
+fn collect_addresses(recording: &Recording) -> Addresses {
+    let mut addresses = Addresses::default();
+    let stacks = recording.stacks.all().iter();
+    for frame in stacks.flat_map(|stack| &stack.frames) {
         match *frame {
             RawFrame::Native { executable, svma } | RawFrame::Interpreter { executable, svma } => {
-                native.entry(executable).or_default().insert(svma);
+                addresses.native.entry(executable).or_default().insert(svma);
             }
             RawFrame::Kernel(address) => {
-                kernel.insert(address);
+                addresses.kernel.insert(address);
             }
             RawFrame::Address { process, address } => {
-                generated.entry(process).or_default().insert(address);
+                let generated = addresses.generated.entry(process).or_default();
+                generated.insert(address);
             }
             RawFrame::Python { .. } | RawFrame::Reason(_) => {}
         }
     }
+    addresses
+}
+
+fn symbolize(recording: &Recording, symbolizing: &mut dyn FnMut(usize, usize)) -> Names {
+    let addresses = collect_addresses(recording);
     let symbolizer = Symbolizer::default();
-    let total = native.len() + 1;
+    let total = addresses.native.len() + 1;
     let mut names = Names {
         native: HashMap::new(),
         kernel: HashMap::new(),
         generated: HashMap::new(),
     };
-    for (done, (number, addresses)) in native.into_iter().enumerate() {
+    for (done, (number, addresses)) in addresses.native.into_iter().enumerate() {
         symbolizing(done, total);
-        let addresses: Vec<u64> = addresses.into_iter().collect();
-        let path = recording
-            .executables
-            .find(number)
-            .map(|executable| executable.path())
-            .unwrap_or_default();
-        let symbols = symbolizer.symbolize_file(&path, &addresses);
-        names
-            .native
-            .insert(number, addresses.into_iter().zip(symbols).collect());
+        let executable = recording.executables.find(number);
+        let path = executable.map(Executable::path).unwrap_or_default();
+        let named = name_each(addresses, |each| symbolizer.symbolize_file(&path, each));
+        names.native.insert(number, named);
     }
     symbolizing(total - 1, total);
-    let addresses: Vec<u64> = kernel.into_iter().collect();
-    names.kernel = addresses
-        .iter()
-        .copied()
-        .zip(symbolizer.symbolize_kernel(&addresses))
-        .collect();
-    for (process, addresses) in generated {
-        let pid = recording
-            .processes
-            .descriptions()
-            .get(process as usize)
-            .map_or(0, |process| process.pid);
-        let addresses: Vec<u64> = addresses.into_iter().collect();
-        let symbols = symbolizer.symbolize_perf_map(pid, &addresses);
-        names
-            .generated
-            .insert(process, addresses.into_iter().zip(symbols).collect());
+    names.kernel = name_each(addresses.kernel, |each| symbolizer.symbolize_kernel(each));
+    for (process, addresses) in addresses.generated {
+        let description = recording.processes.descriptions().get(process as usize);
+        let pid = description.map_or(0, |process| process.pid);
+        let named = name_each(addresses, |each| symbolizer.symbolize_perf_map(pid, each));
+        names.generated.insert(process, named);
     }
     symbolizing(total, total);
     names
+}
+
+/// Each address beside its name; `symbolize` gives one for each, in their order.
+fn name_each<T>(
+    addresses: BTreeSet<u64>,
+    symbolize: impl FnOnce(&[u64]) -> Vec<Result<T, NoSymbol>>,
+) -> Symbols<T> {
+    let addresses: Vec<u64> = addresses.into_iter().collect();
+    let names = symbolize(&addresses);
+    addresses.into_iter().zip(names).collect()
 }
 
 struct Builder<'recording> {

@@ -323,30 +323,7 @@ impl Processes {
             flags: PROCESS_TARGET | PROCESS_READ,
             ..tracked.kernel
         };
-        tracked.python = None;
-        let mut unsupported = found.unsupported;
-        if let Some((interpreter, number, load_bias)) = found.python {
-            match layout::for_kernel(
-                &interpreter.layout,
-                interpreter.static_thread_state_offset,
-                found.glibc,
-            ) {
-                Some(layout) => {
-                    kernel.flags |= PROCESS_PYTHON;
-                    kernel.runtime = load_bias.avma(interpreter.runtime);
-                    kernel.code_type = load_bias.avma(interpreter.code_type);
-                    kernel.layout = layout;
-                    tracked.python = Some(interpreter);
-                    tracked.python_executable = number;
-                }
-                None => {
-                    unsupported = Some(format!(
-                        "CPython {}: its layout has an unknown shape",
-                        interpreter.version
-                    ));
-                }
-            }
-        }
+        let unsupported = tracked.take_python(&found, &mut kernel);
         if tracked
             .run
             .as_ref()
@@ -378,6 +355,30 @@ impl Processes {
             self.tell(note);
         }
         Ok(())
+    }
+}
+
+impl Tracked {
+    /// Takes over what was found of Python; gives what cannot be read.
+    fn take_python(&mut self, found: &Found, kernel: &mut Process) -> Option<String> {
+        self.python = None;
+        let Some((interpreter, number, load_bias)) = &found.python else {
+            return found.unsupported.clone();
+        };
+        let offset = interpreter.static_thread_state_offset;
+        let Some(layout) = layout::for_kernel(&interpreter.layout, offset, found.glibc) else {
+            return Some(format!(
+                "CPython {}: its layout has an unknown shape",
+                interpreter.version
+            ));
+        };
+        kernel.flags |= PROCESS_PYTHON;
+        kernel.runtime = load_bias.avma(interpreter.runtime);
+        kernel.code_type = load_bias.avma(interpreter.code_type);
+        kernel.layout = layout;
+        self.python = Some(Rc::clone(interpreter));
+        self.python_executable = *number;
+        found.unsupported.clone()
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use viperf_abi::{CaptureRecord, Configuration, Record, Word, decode_record};
 use viperf_sample::Sampler;
-use viperf_unwind::{Registers, Row, Rule, WalkEnd, find_rule, walk};
+use viperf_unwind::{NativeFrame, Registers, Row, Rule, WalkEnd, find_rule, walk};
 
 use crate::{
     executables::Executables,
@@ -179,11 +179,21 @@ impl Checker {
             general: Some(capture.registers),
         };
         let (frames, end) = walk(registers, find, read, 512);
+        self.compare(&mappings, native, &frames, end)
+    }
+
+    fn compare(
+        &self,
+        mappings: &[viperf_abi::Mapping],
+        native: &[u64],
+        frames: &[NativeFrame],
+        end: WalkEnd,
+    ) -> Compared {
         let words: Vec<Word> = native.iter().copied().map(Word::decode).collect();
         let broken = matches!(words.last(), Some(Word::Reason(_)));
         let kernel: Vec<u64> = words
             .iter()
-            .filter_map(|word| self.lookup_address(&mappings, *word))
+            .filter_map(|word| self.lookup_address(mappings, *word))
             .collect();
         let ours: Vec<u64> = frames
             .iter()

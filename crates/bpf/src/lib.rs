@@ -13,7 +13,8 @@ struct Aligned<const LENGTH: usize>([u8; LENGTH]);
 macro_rules! object {
     ($name:literal) => {{
         const BYTES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/", $name));
-        static OBJECT: Aligned<{ BYTES.len() }> = Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/", $name)));
+        static OBJECT: Aligned<{ BYTES.len() }> =
+            Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/", $name)));
         &OBJECT.0
     }};
 }

@@ -141,6 +141,12 @@ impl<'data> Image<'data> {
         self.header.e_type(ENDIAN) == ET_DYN
     }
 
+    /// Where a process begins that runs this file (`e_entry`): of the interpreter named in `PT_INTERP` if there is one.
+    /// `None` for libraries without an entry.
+    pub fn entry(&self) -> Option<Svma> {
+        Some(Svma(self.header.e_entry(ENDIAN))).filter(|entry| entry.0 != 0)
+    }
+
     /// The GNU build ID, usually 20 bytes.
     ///
     /// From the loaded notes; from the sections only where those have none.

@@ -1,6 +1,16 @@
 //! The records in C and in Rust are the same: every size, field, offset and enumerator, read from the BTF that clang
 //! wrote for `abi.bpf.c`.
 
+#![expect(
+    clippy::too_many_lines,
+    reason = "each test is one list of names, which rustfmt breaks into lines"
+)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "the functions beside the tests are part of them"
+)]
+
 use std::{collections::BTreeMap, mem::offset_of};
 
 use libbpf_rs::btf::{

@@ -9,11 +9,14 @@ use gimli::{
 use viperf_elf::{Image, Svma};
 
 use crate::dwarf::{Bytes, Function};
-use crate::rule::{Row, Rule};
+use crate::rule::{Row, Rule, Step};
 
 /// The largest common information entry that is believed, in bytes. Compilers write about 20. Each
 /// function evaluates its entry again, so a hostile file could ask for the square of its size.
 const MAX_COMMON_ENTRY_LENGTH: usize = 512;
+
+/// Bytes of a process entry that has no unwind information, at most; glibc's is 50 long.
+const MAX_ENTRY_LENGTH: u32 = 64;
 
 /// The rows of one file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,7 +57,33 @@ pub enum RowError {
 /// As [`build_rows`], and when the file has no `.eh_frame`.
 pub fn build_rows_of_image(image: &Image<'_>) -> Result<RowTable, RowError> {
     let section = image.eh_frame().ok_or(RowError::NoUnwindInformation)?;
-    build_rows(section.data, section.svma)
+    let mut table = build_rows(section.data, section.svma)?;
+    if let Some(entry) = image.entry().and_then(|entry| u32::try_from(entry.0).ok()) {
+        add_entry(&mut table.rows, entry);
+    }
+    Ok(table)
+}
+
+/// Where the process entry has no unwind information, it is the root all the same: nothing called it
+/// (System V ABI, AMD64 supplement, 3.4.1). So it is in glibc's ld.so, in which every program begins
+/// (`_start` in <https://github.com/bminor/glibc/blob/glibc-2.36/sysdeps/x86_64/dl-machine.h#L140>).
+fn add_entry(rows: &mut Vec<Row>, entry: u32) {
+    let next = rows.partition_point(|row| row.pc <= entry);
+    let before = next.checked_sub(1).and_then(|index| rows.get(index));
+    if before.is_some_and(|row| row.rule != Rule::NONE) {
+        return;
+    }
+    let end = entry.saturating_add(MAX_ENTRY_LENGTH);
+    let root = Row {
+        pc: entry,
+        rule: Rule::encode(Step::Root),
+    };
+    let ends_before_next = rows.get(next).is_none_or(|row| end < row.pc);
+    let after = ends_before_next.then_some(Row {
+        pc: end,
+        rule: Rule::NONE,
+    });
+    rows.splice(next..next, std::iter::once(root).chain(after));
 }
 
 /// Evaluates all frame description entries of the `.eh_frame` with these bytes at that address.
@@ -505,5 +534,35 @@ mod tests {
             }
         }
         assert!(tables > 1000, "{tables}");
+    }
+}
+
+#[cfg(test)]
+mod entry_tests {
+    use super::*;
+
+    const FUNCTION: Rule = Rule(1);
+
+    fn rows(pcs: &[(u32, Rule)]) -> Vec<Row> {
+        pcs.iter().map(|&(pc, rule)| Row { pc, rule }).collect()
+    }
+
+    #[test]
+    fn an_entry_in_a_gap_is_a_root_up_to_the_next_function() {
+        let root = Rule::encode(Step::Root);
+        let mut near = rows(&[(16, FUNCTION), (32, Rule::NONE), (96, FUNCTION)]);
+        add_entry(&mut near, 40);
+        let expected = [(16, FUNCTION), (32, Rule::NONE), (40, root), (96, FUNCTION)];
+        assert_eq!(near, rows(&expected));
+        let mut far = rows(&[(200, FUNCTION)]);
+        add_entry(&mut far, 40);
+        assert_eq!(far, rows(&[(40, root), (104, Rule::NONE), (200, FUNCTION)]));
+    }
+
+    #[test]
+    fn an_entry_with_unwind_information_keeps_it() {
+        let mut covered = rows(&[(16, FUNCTION), (96, Rule::NONE)]);
+        add_entry(&mut covered, 40);
+        assert_eq!(covered, rows(&[(16, FUNCTION), (96, Rule::NONE)]));
     }
 }
