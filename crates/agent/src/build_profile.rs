@@ -12,10 +12,7 @@ use viperf_profile::{
 use viperf_symbolize::{KernelSymbol, NativeSymbol, NoSymbol, Symbolizer};
 
 use crate::{
-    RecordOptions, Target,
-    executables::Executable,
-    recorder::{Recording, period_ns},
-    stacks::RawFrame,
+    RecordOptions, Target, executables::Executable, recording::Recording, stacks::RawFrame,
     statistics::Costs,
 };
 
@@ -47,7 +44,7 @@ pub(crate) fn build(
     builder.profile.information = information(options, costs, started);
     builder.profile.lost = costs.lost_samples + recording.unknown_stacks;
     let stacks = builder.add_stacks();
-    builder.add_samples(&stacks, period_ns(options));
+    builder.add_samples(&stacks, options.period_ns());
     builder.profile
 }
 
@@ -61,7 +58,7 @@ fn information(options: &RecordOptions, costs: &Costs, started: SystemTime) -> P
         kernel: viperf_process::read_kernel_release(),
         started_unix_ns: since_epoch.as_nanos() as u64,
         duration_ns: costs.sampled_for.as_nanos() as u64,
-        period_ns: period_ns(options),
+        period_ns: options.period_ns(),
         rate_hz: options.rate_hz,
         target: describe(&options.target),
     }

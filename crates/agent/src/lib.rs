@@ -20,6 +20,7 @@ mod merge;
 mod options;
 mod processes;
 mod recorder;
+mod recording;
 mod stacks;
 mod statistics;
 mod targets;

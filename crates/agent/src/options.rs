@@ -48,6 +48,14 @@ impl Default for RecordOptions {
     }
 }
 
+impl RecordOptions {
+    /// Nanoseconds of CPU time between two samples.
+    #[must_use]
+    pub fn period_ns(&self) -> u64 {
+        1_000_000_000 / u64::from(self.rate_hz.max(1))
+    }
+}
+
 /// Where a recording is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {

@@ -1,7 +1,7 @@
 //! The recording itself: one loop that takes records and keeps the kernel's picture of the targets up to date.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     process::Child,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant, SystemTime},
@@ -14,11 +14,10 @@ use viperf_sample::{MappingChange, Polled, Sampler};
 
 use crate::{
     CommandState, Outcome, Progress, RecordError, RecordOptions, Stage, Target, build_profile,
-    code_objects::CodeObjects,
     deferred::{self, Deferred},
-    executables::Executables,
-    processes::{Processes, Readers},
-    stacks::{Sections, StackNumber, Stacks},
+    processes::Readers,
+    recording::Recording,
+    stacks::{Sections, StackNumber},
     statistics::{self, Costs},
     targets,
 };
@@ -27,34 +26,6 @@ use crate::{
 const POLL: Duration = Duration::from_millis(50);
 /// How often the caller is told how it stands.
 const PROGRESS: Duration = Duration::from_millis(250);
-
-/// One sample: its stack as a number.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RawSample {
-    pub(crate) time_ns: u64,
-    pub(crate) tid: u32,
-    pub(crate) cpu: u32,
-    /// Index of the process's description.
-    pub(crate) process: u32,
-    /// Index of the thread's name.
-    pub(crate) thread_name: u32,
-    pub(crate) stack: StackNumber,
-}
-
-/// Everything that a recording gathers.
-#[derive(Debug, Default)]
-pub(crate) struct Recording {
-    pub(crate) processes: Processes,
-    pub(crate) executables: Executables,
-    pub(crate) codes: CodeObjects,
-    pub(crate) stacks: Stacks,
-    pub(crate) samples: Vec<RawSample>,
-    pub(crate) thread_names: Vec<String>,
-    /// Descriptions that have samples.
-    pub(crate) sampled: HashSet<u32>,
-    /// Samples of stacks that user space never got.
-    pub(crate) unknown_stacks: u64,
-}
 
 /// Records a profile.
 ///
@@ -147,15 +118,18 @@ impl<'options> Recorder<'options> {
                 )?;
             }
             Target::EveryPython => {
+                viperf_process::raise_open_file_limit();
                 targets::track_every_python(&mut recording.processes, &mut readers)?
             }
             Target::Command(_) => {}
         }
-        sampler.attach(Duration::from_nanos(period_ns(options)))?;
+        sampler.attach(Duration::from_nanos(options.period_ns()))?;
         let command = match &options.target {
             Target::Command(words) => Some(targets::start_command(words, &sampler)?),
             Target::Pids(_) | Target::EveryPython => None,
         };
+        // After the command has started: it inherits limits, and its own are not ours to change.
+        viperf_process::raise_open_file_limit();
         let now = Instant::now();
         Ok(Self {
             options,
@@ -408,36 +382,4 @@ impl<'options> Recorder<'options> {
         recording.add_sample(sample, stack);
         stack
     }
-}
-
-impl Recording {
-    fn add_sample(&mut self, sample: &SampleRecord, stack: StackNumber) {
-        let process = self.processes.description(sample.epoch, sample.tgid) as u32;
-        let name = sample
-            .thread_name
-            .split(|byte| *byte == 0)
-            .next()
-            .unwrap_or_default();
-        let name = String::from_utf8_lossy(name);
-        // Threads of one kind follow each other, and there are few kinds.
-        let found = self.thread_names.iter().rposition(|known| *known == name);
-        let thread_name = found.unwrap_or_else(|| {
-            self.thread_names.push(name.into_owned());
-            self.thread_names.len() - 1
-        });
-        self.sampled.insert(process);
-        self.samples.push(RawSample {
-            time_ns: sample.time_ns,
-            tid: sample.tid,
-            cpu: sample.cpu,
-            process,
-            thread_name: thread_name as u32,
-            stack,
-        });
-    }
-}
-
-/// Nanoseconds of CPU time between two samples.
-pub(crate) fn period_ns(options: &RecordOptions) -> u64 {
-    1_000_000_000 / u64::from(options.rate_hz.max(1))
 }

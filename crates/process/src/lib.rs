@@ -41,7 +41,7 @@ pub use identity::{
 pub use mapped_file::open_mapped_file;
 pub use mappings::{Mapping, MappingKind, parse_mappings, read_mappings};
 pub use memory::read_memory;
-pub use own_usage::{OwnUsage, read_map_memory, read_own_usage};
+pub use own_usage::{OwnUsage, raise_open_file_limit, read_map_memory, read_own_usage};
 pub use process_list::{descendants, list_children, list_processes, list_threads};
 
 /// A process as people count them: the kernel's *tgid*, in our own PID namespace.

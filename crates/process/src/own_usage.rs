@@ -1,4 +1,4 @@
-//! What the calling process itself costs.
+//! What the calling process itself costs, and may.
 
 use std::{fs, os::fd::RawFd, time::Duration};
 
@@ -39,6 +39,21 @@ pub fn read_map_memory(descriptor: RawFd) -> u64 {
     text.lines()
         .find_map(|line| line.strip_prefix("memlock:")?.trim().parse().ok())
         .unwrap_or(0)
+}
+
+/// Lets the calling process have as many open files as its hard limit allows; each profiled executable is kept open.
+/// Where that is not permitted, the limit stays as it is.
+pub fn raise_open_file_limit() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the kernel fills the struct, which lives across the call.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0 {
+        limit.rlim_cur = limit.rlim_max;
+        // SAFETY: the kernel reads the struct, which lives across the call.
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    }
 }
 
 #[cfg(test)]
