@@ -7,7 +7,8 @@ use std::{
 };
 
 use libbpf_rs::{
-    Link, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, RingBuffer, RingBufferBuilder,
+    Link, MapCore, MapFlags, MapHandle, MapType, Object, ObjectBuilder, ProgramType, RingBuffer,
+    RingBufferBuilder,
 };
 use viperf_abi::{Configuration, Lost, Mapping, PlainData, Process, UnwindRow, limit};
 
@@ -287,23 +288,34 @@ fn load_object(configuration: Configuration) -> Result<Object, SampleError> {
         };
         changed.map_err(|source| SampleError::from_bpf("configuring the programs", source))?;
     }
-    open.load().map_err(|source| match source.kind() {
-        libbpf_rs::ErrorKind::PermissionDenied
-            if kernel_log::last_lines().contains("processed") =>
-        {
-            SampleError::Rejected {
-                source,
-                log: kernel_log::last_lines(),
-            }
-        }
-        libbpf_rs::ErrorKind::PermissionDenied => {
-            SampleError::from_bpf("loading BPF programs", source)
-        }
-        _ => SampleError::Rejected {
-            source,
-            log: kernel_log::last_lines(),
+    open.load().map_err(explain_refusal)
+}
+
+/// Why the kernel does not take the programs: it is too old, the caller may not, or the verifier says why.
+fn explain_refusal(source: libbpf_rs::Error) -> SampleError {
+    let log = kernel_log::last_lines();
+    let verified = log.contains("processed");
+    if source.kind() == libbpf_rs::ErrorKind::PermissionDenied && !verified {
+        return SampleError::from_bpf("loading BPF programs", source);
+    }
+    // Both are asked by trying; an answer that cannot be had is no reason to blame the kernel's age.
+    let lacks_ring = MapType::RingBuf
+        .is_supported()
+        .is_ok_and(|supported| !supported);
+    let lacks_registers = ProgramType::PerfEvent
+        .is_helper_supported(libbpf_sys::BPF_FUNC_task_pt_regs)
+        .is_ok_and(|supported| !supported);
+    match (lacks_ring, lacks_registers) {
+        (true, _) => SampleError::KernelLacks {
+            what: "the BPF ring buffer",
+            since: "5.8",
         },
-    })
+        (_, true) => SampleError::KernelLacks {
+            what: "the BPF helper for the user registers of a thread (bpf_task_pt_regs)",
+            since: "5.15",
+        },
+        _ => SampleError::Rejected { source, log },
+    }
 }
 
 fn find_map(object: &Object, name: &str) -> Result<MapHandle, SampleError> {

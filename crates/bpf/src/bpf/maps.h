@@ -91,6 +91,9 @@ struct known_stack {
 	u64 position;
 	u32 chunks;
 	u32 sections;
+	/* The same words can mean other things in another process: an address without a file does. */
+	u32 epoch;
+	u32 reserved;
 };
 struct stack_cache {
 	u64 head;

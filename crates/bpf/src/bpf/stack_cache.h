@@ -46,6 +46,7 @@ __noinline u64 hash_stack(void)
 
 	if (!s)
 		return 0;
+	hash ^= s->process.epoch;
 	chunks = chunk_count(s);
 	for (u32 i = 0; i < CHUNKS && i < chunks; i++) {
 		const u64 *words = chunk(s->stack.words, i, MAX_STACK_WORDS);
@@ -86,6 +87,7 @@ __noinline int is_known_stack(u64 hash, u32 slot)
 	chunks = chunk_count(s);
 	position = known->position;
 	if (known->hash != hash || known->chunks != chunks || known->sections != sections(s) ||
+	    known->epoch != s->process.epoch ||
 	    cache->head - position > STACK_CACHE_WORDS / CHUNK_WORDS)
 		return 0;
 	for (u32 i = 0; i < CHUNKS && i < chunks; i++) {
@@ -127,6 +129,7 @@ __noinline int remember_stack(u64 hash, u32 slot)
 	known->position = position;
 	known->chunks = chunks;
 	known->sections = sections(s);
+	known->epoch = s->process.epoch;
 	return 1;
 }
 
