@@ -44,3 +44,13 @@ pub(crate) fn environment(interpreter: &Interpreter) -> Result<PathBuf> {
     fs::copy(&packages, &installed)?;
     Ok(python)
 }
+
+/// A Python that has the packages, if there is one.
+pub(crate) fn find_with_packages() -> Option<PathBuf> {
+    let interpreters = Interpreter::find_all();
+    let mut environments = interpreters
+        .iter()
+        .filter(|found| found.is_supported())
+        .map(|found| environments().join(found.name()).join("bin/python"));
+    environments.find(|python| python.exists())
+}

@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 
-use crate::{command, layers, say, tally::Tally, tidy, tree};
+use crate::{command, layers, python, say, tally::Tally, tidy, tree};
 
 /// One stage.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -97,6 +97,9 @@ fn run_stage(stage: Stage, tally: &mut Tally) -> Result<()> {
                 "--",
                 "--show-output",
             ]);
+            if let Some(python) = python::find_with_packages() {
+                test.env("VIPERF_TEST_PYTHON", python);
+            }
             run_tests(&mut test, tally)?;
             run_tests(
                 cargo().args(["test", "--package", "viperf-e2e", "--lib"]),
