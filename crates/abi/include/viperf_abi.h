@@ -40,6 +40,9 @@ enum limit {
 	/* The top of the user stack that a capture copies; a per-CPU value of the kernel has 32 KiB at most. */
 	CAPTURE_BYTES = 28672,
 	NO_OWNER = 65535,
+	CODE_IDENTITY_WORDS = 8,
+	/* A hostile process could invent a code object for every frame of every sample. */
+	MAX_DEFINITIONS_PER_SAMPLE = 256,
 };
 
 enum record_kind {
@@ -162,7 +165,8 @@ struct python_layout {
 	unsigned short text_compact_data;
 	unsigned short bytes_size;
 	unsigned short bytes_data;
-	unsigned short reserved;
+	/* co_version, different for every code object; 0 where there is none (3.11). */
+	unsigned short code_version;
 	unsigned int flags;
 	/* fs-relative offset of _Py_tss_tstate, 0 where it is not known. */
 	int thread_state_tls;
@@ -226,6 +230,8 @@ enum sample_flag {
 	/* The native walk met an address in no known mapping: a capture of this CPU follows, from which user space walks
 	 * on once it has read the mappings. The slot means nothing. */
 	SAMPLE_DEFERRED = 1,
+	/* The interpreter was known, so that all Python frames are there. */
+	SAMPLE_PYTHON = 2,
 };
 
 /* A sample with its stack: three sections of words, each leaf first. */
@@ -308,18 +314,24 @@ struct code_key {
 };
 
 struct code_identity {
+	/* Where there is no co_version: length and hash of the name; size, hash and first bytes of the line table. CPython
+	 * reuses the memory of a freed code object and of its parts in the same order. */
+	unsigned long long contents[CODE_IDENTITY_WORDS];
 	unsigned long long qualname;
 	unsigned long long filename;
 	unsigned long long line_table;
 	int first_line;
 	unsigned int id;
+	unsigned int version;
+	unsigned int reserved;
 };
 
 enum lost {
 	/* The ring was full: samples that are gone. */
 	LOST_SAMPLES = 0,
-	/* Definitions and process events that are gone; the samples are not. */
+	/* Definitions that are gone; the samples are not, and the definition is sent again at the next sight. */
 	LOST_CODES = 1,
+	/* Forks, execs and exits that user space does not hear of, and children for which there was no room. */
 	LOST_PROCESS_EVENTS = 2,
 	LOST_KINDS = 3,
 };
@@ -328,7 +340,7 @@ enum lost {
 struct configuration {
 	unsigned int native;
 	unsigned int kernel;
-	/* Samples of processes that are not in `processes` announce them (no use without EXEC). */
+	/* Children of targets are targets. */
 	unsigned int follow_children;
 	unsigned int capture;
 	unsigned int cpu_count;

@@ -18,7 +18,7 @@ pub use reason::Reason;
 pub use records::{
     CODE_SHIM, CaptureRecord, CodeIdentity, CodeKey, CodeRecord, Configuration, Lost, Mapping,
     PROCESS_NEVER_DEFER, PROCESS_PYTHON, PROCESS_READ, PROCESS_STARTS_TARGET, PROCESS_TARGET,
-    Process, ProcessRecord, RecordHeader, RecordKind, SAMPLE_DEFERRED, SampleRecord, StackRecord,
-    TextHeader, UnwindRow, limit,
+    Process, ProcessRecord, RecordHeader, RecordKind, SAMPLE_DEFERRED, SAMPLE_PYTHON, SampleRecord,
+    StackRecord, TextHeader, UnwindRow, limit,
 };
 pub use word::{Word, WordKind};

@@ -42,7 +42,7 @@ pub struct PythonLayout {
     pub text_compact_data: u16,
     pub bytes_size: u16,
     pub bytes_data: u16,
-    pub reserved: u16,
+    pub code_version: u16,
     pub flags: u32,
     pub thread_state_tls: i32,
 }

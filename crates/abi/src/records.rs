@@ -29,6 +29,8 @@ pub mod limit {
         CODE_BLOCK_BYTES = 256;
         CAPTURE_BYTES = 28672;
         NO_OWNER = 65535;
+        CODE_IDENTITY_WORDS = 8;
+        MAX_DEFINITIONS_PER_SAMPLE = 256;
     }
     pub(crate) const NO_OWNER_U16: u16 = NO_OWNER as u16;
 }
@@ -159,6 +161,8 @@ pub struct RecordHeader {
 
 /// The native walk met an address in no known mapping: a capture of the same CPU follows.
 pub const SAMPLE_DEFERRED: u32 = 1;
+/// The interpreter was known, so that all Python frames are there.
+pub const SAMPLE_PYTHON: u32 = 2;
 
 /// `struct sample_record`: a sample whose stack is known by (cpu, slot).
 #[repr(C)]
@@ -324,6 +328,8 @@ pub struct CodeKey {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CodeIdentity {
+    /// Where there is no `co_version`: length and hash of the name; size, hash and start of the line table.
+    pub contents: [u64; limit::CODE_IDENTITY_WORDS],
     /// AVMA of `co_qualname`.
     pub qualname: u64,
     /// AVMA of `co_filename`.
@@ -334,6 +340,10 @@ pub struct CodeIdentity {
     pub first_line: i32,
     /// The number the kernel gave it.
     pub id: u32,
+    /// `co_version`, or 0.
+    pub version: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// `struct configuration`: set before the programs are loaded.

@@ -61,8 +61,12 @@ impl CodeObjects {
         let read = if whole {
             None
         } else {
-            layout.and_then(|layout| read_whole(record, layout))
+            layout.and_then(|layout| read_whole(record, line_table, layout))
         };
+        if read.is_none() && (record.qualname.kind == 0 || record.filename.kind == 0) {
+            // Unknown, which its samples say; the kernel sends it again.
+            return;
+        }
         let (qualname, filename, line_table) = match read {
             Some(code) => (code.qualname, code.filename, code.line_table),
             None => (
@@ -133,7 +137,11 @@ impl CodeObjects {
 }
 
 /// Reads the object again, and believes it only if it is still the same.
-fn read_whole(record: &CodeRecord, layout: &Layout) -> Option<code_object::CodeObject> {
+fn read_whole(
+    record: &CodeRecord,
+    line_table: &[u8],
+    layout: &Layout,
+) -> Option<code_object::CodeObject> {
     let pid = Pid(record.tgid);
     let read =
         |address: u64, bytes: &mut [u8]| viperf_process::read_memory(pid, address, bytes).is_ok();
@@ -142,7 +150,8 @@ fn read_whole(record: &CodeRecord, layout: &Layout) -> Option<code_object::CodeO
         |text: CodeText<'_>, whole: &str| whole.starts_with(as_text(text).trim_end_matches('…'));
     let unchanged = code.first_line == record.first_line
         && same(record.qualname(), &code.qualname)
-        && same(record.filename(), &code.filename);
+        && same(record.filename(), &code.filename)
+        && code.line_table.starts_with(line_table);
     unchanged.then_some(code)
 }
 

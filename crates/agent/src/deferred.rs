@@ -1,7 +1,7 @@
 //! Samples that the kernel could not walk to the end, because a mapping was new: user space walks on, from the registers
 //! and the stack as they were, once it has read the mappings. So the first sample after an exec or a `dlopen` is kept.
 
-use viperf_abi::{CaptureRecord, Mapping, Reason, SampleRecord, Word, limit};
+use viperf_abi::{CaptureRecord, Mapping, Reason, SAMPLE_PYTHON, SampleRecord, Word, limit};
 use viperf_sample::Sampler;
 use viperf_unwind::{NativeFrame, Registers, Rule, WalkEnd, walk};
 
@@ -55,13 +55,10 @@ pub(crate) fn finish(
         .collect();
     native.extend(reason(end, mappings).map(|reason| Word::Reason(Ok(reason)).encode()));
     let mut words = find_owners(&deferred.sections.python, &frames);
-    // The kernel did not know the interpreter yet. If it was running, its frames are missing.
-    let was_read = !deferred
-        .sections
-        .native
-        .contains(&Word::Reason(Ok(Reason::ProcessNotRead)).encode());
+    // Where the kernel did not know the interpreter and that was running, its frames are missing.
+    let was_known = deferred.sample.flags & SAMPLE_PYTHON != 0;
     let in_python = |word: &u64| matches!(Word::decode(*word), Word::Native { executable, .. } if Some(executable) == python);
-    if !was_read && native.iter().any(in_python) {
+    if !was_known && native.iter().any(in_python) {
         words.push(Word::Reason(Ok(Reason::ProcessNotRead)).encode());
     }
     (

@@ -20,6 +20,20 @@ pub enum RecordError {
         /// As given.
         pid: u32,
     },
+    /// The number is that of a thread.
+    #[error("{tid} is a thread of process {pid}; use -p {pid}")]
+    Thread {
+        /// As given.
+        tid: u32,
+        /// The process that it belongs to.
+        pid: u32,
+    },
+    /// The kernel's programs see other numbers of processes than viperf does.
+    #[error(
+        "viperf runs in a PID namespace of its own, where numbers of processes are not the kernel's; \
+         start it outside the container, or the container with --pid=host"
+    )]
+    PidNamespace,
     /// The command could not be started.
     #[error("cannot start {}: {source}", command.to_string_lossy())]
     CommandNotStarted {

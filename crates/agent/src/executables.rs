@@ -1,7 +1,7 @@
 //! Every file that targets execute: its unwind rows in the kernel, its Python if it holds one, its name.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::File,
     io::Write,
     os::{fd::AsRawFd, unix::fs::FileExt},
@@ -53,28 +53,55 @@ pub(crate) struct Executable {
 pub(crate) struct Executables {
     all: Vec<Executable>,
     numbers: HashMap<Identity, u32>,
+    /// Files without a Python that no target runs: looked at once, and not kept open.
+    plain: HashSet<Identity>,
 }
 
 impl Executables {
     /// The number of the executable behind a mapping, opened and looked at if it is new. `None` for memory without a file
     /// and for files that cannot be opened.
     pub(crate) fn find_or_open(&mut self, pid: Pid, mapping: &Mapping) -> Option<u32> {
-        let identity = match mapping.kind() {
-            MappingKind::File => Identity::File {
-                device: mapping.device,
-                inode: mapping.inode,
-            },
-            MappingKind::Vdso => Identity::Vdso,
-            MappingKind::Anonymous | MappingKind::Other => return None,
-        };
+        let identity = identify(mapping)?;
         if let Some(number) = self.numbers.get(&identity) {
             return Some(*number);
         }
         let executable = open(pid, mapping).ok()?;
+        Some(self.insert(identity, executable))
+    }
+
+    /// Whether the file behind a mapping holds a Python, readable or not.
+    pub(crate) fn has_python(&mut self, pid: Pid, mapping: &Mapping) -> bool {
+        let Some(identity) = identify(mapping) else {
+            return false;
+        };
+        if self.plain.contains(&identity) {
+            return false;
+        }
+        if let Some(known) = self
+            .numbers
+            .get(&identity)
+            .and_then(|number| self.find(*number))
+        {
+            return !matches!(known.python, PythonKind::None);
+        }
+        match open(pid, mapping) {
+            Ok(executable) if matches!(executable.python, PythonKind::None) => {
+                self.plain.insert(identity);
+                false
+            }
+            Ok(executable) => {
+                self.insert(identity, executable);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    fn insert(&mut self, identity: Identity, executable: Executable) -> u32 {
         self.all.push(executable);
         let number = self.all.len() as u32;
         self.numbers.insert(identity, number);
-        Some(number)
+        number
     }
 
     /// The executable with this number.
@@ -104,6 +131,8 @@ impl Executables {
             let rows = executable.build_rows();
             executable.rows_failed = rows.is_empty();
             if !rows.is_empty() {
+                // Without room the file has no rows; the others keep theirs.
+                executable.rows_failed = true;
                 executable.rows = Some((sampler.add_rows(&rows)?, rows.len() as u32));
             }
         }
@@ -144,9 +173,21 @@ impl Executable {
     }
 }
 
+/// `None` for memory without a file.
+fn identify(mapping: &Mapping) -> Option<Identity> {
+    match mapping.kind() {
+        MappingKind::File => Some(Identity::File {
+            device: mapping.device,
+            inode: mapping.inode,
+        }),
+        MappingKind::Vdso => Some(Identity::Vdso),
+        MappingKind::Anonymous | MappingKind::Other => None,
+    }
+}
+
 fn open(pid: Pid, mapping: &Mapping) -> std::io::Result<Executable> {
     let file = match mapping.kind() {
-        MappingKind::Vdso => copy_of_memory(pid, mapping)?,
+        MappingKind::Vdso => copy_of_vdso()?,
         _ => viperf_process::open_mapped_file(pid, mapping).map_err(std::io::Error::other)?,
     };
     let name = mapping
@@ -180,14 +221,18 @@ fn find_python(image: &Image<'_>) -> PythonKind {
     }
 }
 
-/// The kernel's library exists only in memory: a file of our own with its bytes.
-fn copy_of_memory(pid: Pid, mapping: &Mapping) -> std::io::Result<File> {
-    let mut bytes = vec![
-        0;
-        usize::try_from(mapping.end - mapping.start)
-            .unwrap_or(0)
-            .min(1 << 20)
-    ];
+/// The kernel's own library exists only in memory: a file of ours with its bytes. It is the same in every process, and
+/// copied from ours, for another one's could have been changed by it.
+fn copy_of_vdso() -> std::io::Result<File> {
+    const LARGEST: u64 = 1 << 20;
+    let pid = Pid(std::process::id());
+    let mappings = viperf_process::read_mappings(pid).map_err(std::io::Error::other)?;
+    let mapping = mappings
+        .iter()
+        .find(|mapping| mapping.kind() == MappingKind::Vdso)
+        .ok_or(std::io::ErrorKind::NotFound)?;
+    let length = (mapping.end - mapping.start).min(LARGEST);
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
     viperf_process::read_memory(pid, mapping.start, &mut bytes).map_err(std::io::Error::other)?;
     let mut file = tempfile::tempfile()?;
     file.write_all(&bytes)?;

@@ -55,7 +55,7 @@ pub(crate) fn for_kernel(
         text_compact_data: layout.unicode.compact_data,
         bytes_size: layout.bytes.size,
         bytes_data: layout.bytes.data,
-        reserved: 0,
+        code_version: layout.code.version.unwrap_or(0),
         flags,
         thread_state_tls: thread_local_offset.unwrap_or(0),
     })

@@ -68,7 +68,7 @@ pub(crate) fn merge(kernel: &[u64], native: &[u64], python: &[u64], native_walke
             _ => {}
         }
     }
-    merged.push_rest(&native, shown, run);
+    merged.push_rest(&native, shown, run, native_walked);
     merged
 }
 
@@ -112,7 +112,17 @@ impl Merged {
 
     /// The native frames that called the outermost run, and Python frames whose run did not come to its end: these were
     /// called by what is older, of which nothing more is known.
-    fn push_rest(&mut self, native: &[Word], shown: usize, run: Vec<MergedFrame>) {
+    fn push_rest(
+        &mut self,
+        native: &[Word],
+        shown: usize,
+        run: Vec<MergedFrame>,
+        native_walked: bool,
+    ) {
+        let broke_off = matches!(run.last(), None | Some(MergedFrame::Reason(_)));
+        if native_walked && !broke_off {
+            self.note(Reason::MergeNoOwner);
+        }
         if run.is_empty() {
             self.frames
                 .extend(native.iter().skip(shown).copied().filter_map(native_frame));
@@ -240,6 +250,14 @@ mod tests {
         );
         assert_eq!(shape(&merged), "n0 i1 p1 n2 p2 p3");
         assert_eq!(merged.incomplete, Some(Reason::MergeNoOwner));
+    }
+
+    #[test]
+    fn a_run_without_its_end_is_incomplete() {
+        let merged = merge(&[], &[native(0), native(1)], &[python(1)], true);
+        assert_eq!(merged.incomplete, Some(Reason::MergeNoOwner));
+        let without_native = merge(&[], &[], &[python(1)], false);
+        assert_eq!(without_native.incomplete, None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     rc::Rc,
+    time::{Duration, Instant},
 };
 
 use viperf_abi::{
@@ -10,13 +11,20 @@ use viperf_abi::{
     Process, ProcessRecord,
 };
 use viperf_cpython::Interpreter;
-use viperf_process::{Pid, ProcessError};
+use viperf_elf::LoadBias;
+use viperf_process::{Mapping, Pid, ProcessError};
 use viperf_sample::{SampleError, Sampler};
 
 use crate::{
     executables::{Executables, PythonKind},
     layout,
 };
+
+/// A process that maps something all the time, as a JIT compiler does, is read so often at most, unless samples wait for it.
+const REREAD_INTERVAL: Duration = Duration::from_millis(20);
+
+/// The kernel's array of mappings is shared by all processes.
+const MAPPINGS_OF_ONE_PROCESS: usize = 4096;
 
 /// So many deferred samples in a row that led nowhere: a program that runs code which no mapping explains.
 const FAILED_DEFERRALS: u32 = 32;
@@ -49,6 +57,9 @@ struct Tracked {
     description: usize,
     /// Deferred samples that led nowhere since the last one that did not.
     failed_deferrals: u32,
+    last_read: Instant,
+    /// What the kernel has was copied at a fork, perhaps from an older state of the parent.
+    unconfirmed: bool,
     /// Forked by viperf, and not yet the command: its exec does not make another process of it.
     starting: bool,
 }
@@ -60,8 +71,8 @@ pub(crate) struct Processes {
     descriptions: Vec<ProcessDescription>,
     by_epoch: HashMap<u32, usize>,
     next_epoch: u32,
-    /// To be read again after the records in hand.
-    stale: HashSet<u32>,
+    /// To be read again after the records in hand; true: at once.
+    stale: HashMap<u32, bool>,
     notes: Vec<String>,
     told: HashSet<String>,
 }
@@ -88,13 +99,14 @@ impl Processes {
             ..Process::default()
         };
         self.insert(pid, kernel, None);
-        match self.read(pid, readers) {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                self.tracked.remove(&pid);
-                Err(error)
-            }
+        // The kernel hears of it first: it tells the end only of processes that it knows.
+        readers.sampler.add_process(pid, &kernel)?;
+        let read = self.read(pid, readers);
+        if read.is_err() {
+            readers.sampler.remove_process(pid);
+            self.exit(pid, readers.sampler);
         }
+        read
     }
 
     /// Whether the process is a target.
@@ -167,38 +179,40 @@ impl Processes {
     }
 
     /// A target, or viperf for its command, has a child, which has what its parent has.
-    pub(crate) fn fork(&mut self, record: &ProcessRecord) {
-        let parent = self.tracked.get(&record.parent_tgid);
-        let Some(parent) = parent else {
+    pub(crate) fn fork(&mut self, record: &ProcessRecord, sampler: &mut Sampler) {
+        // Its end was lost, and its pid has a new owner.
+        self.exit(record.tgid, sampler);
+        self.stale.insert(record.tgid, true);
+        let Some(parent) = self.tracked.get(&record.parent_tgid) else {
             let kernel = Process {
                 epoch: record.epoch,
                 flags: PROCESS_TARGET,
                 ..Process::default()
             };
             self.insert(record.tgid, kernel, Some(record.parent_tgid));
-            self.stale.insert(record.tgid);
             if let Some(command) = self.tracked.get_mut(&record.tgid) {
                 command.starting = record.parent_tgid == std::process::id();
             }
             return;
         };
-        let kernel = Process {
-            epoch: record.epoch,
-            ..parent.kernel
-        };
-        let mut description = self.descriptions[parent.description].clone();
-        description.pid = record.tgid;
-        description.parent = Some(record.parent_tgid);
+        let description = self.descriptions.get(parent.description);
+        let description = description.map(|description| ProcessDescription {
+            pid: record.tgid,
+            parent: Some(record.parent_tgid),
+            ..description.clone()
+        });
         let child = Tracked {
-            kernel,
+            kernel: Process {
+                epoch: record.epoch,
+                ..parent.kernel
+            },
+            unconfirmed: true,
             run: parent.run.clone(),
             python: parent.python.clone(),
-            python_executable: parent.python_executable,
             description: self.descriptions.len(),
-            failed_deferrals: 0,
-            starting: false,
+            ..*parent
         };
-        self.descriptions.push(description);
+        self.descriptions.extend(description);
         self.by_epoch.insert(record.epoch, child.description);
         self.tracked.insert(record.tgid, child);
     }
@@ -218,10 +232,11 @@ impl Processes {
             self.by_epoch.insert(kernel.epoch, old.description);
             self.insert_described(record.tgid, kernel, old.description);
         } else {
-            let parent = self.descriptions[old.description].parent;
+            let description = self.descriptions.get(old.description);
+            let parent = description.and_then(|description| description.parent);
             self.insert(record.tgid, kernel, parent);
         }
-        self.stale.insert(record.tgid);
+        self.stale.insert(record.tgid, true);
     }
 
     /// A target has ended; the kernel has forgotten it already.
@@ -233,14 +248,9 @@ impl Processes {
     }
 
     /// A deferred sample was finished or not; a process whose samples never can be is not asked for more of them.
-    pub(crate) fn deferral_ended(
-        &mut self,
-        pid: u32,
-        finished: bool,
-        sampler: &Sampler,
-    ) -> Result<(), SampleError> {
+    pub(crate) fn deferral_ended(&mut self, pid: u32, finished: bool, sampler: &Sampler) {
         let Some(tracked) = self.tracked.get_mut(&pid) else {
-            return Ok(());
+            return;
         };
         tracked.failed_deferrals = if finished {
             0
@@ -249,36 +259,44 @@ impl Processes {
         };
         if tracked.failed_deferrals == FAILED_DEFERRALS {
             tracked.kernel.flags |= PROCESS_NEVER_DEFER;
-            sampler.write_process(pid, &tracked.kernel)?;
+            // Where it fails, the process has ended or runs another program.
+            let _ = sampler.update_process(pid, &tracked.kernel);
         }
-        Ok(())
     }
 
-    /// The process has mapped something.
-    pub(crate) fn mapped(&mut self, pid: u32) {
+    /// The process has mapped something; `urgent` when samples wait for it.
+    pub(crate) fn mapped(&mut self, pid: u32, urgent: bool) {
         if self.tracked.contains_key(&pid) {
-            self.stale.insert(pid);
+            *self.stale.entry(pid).or_default() |= urgent;
         }
     }
 
-    /// Any process may have mapped something.
-    pub(crate) fn all_mapped(&mut self) {
-        self.stale.extend(self.tracked.keys());
+    /// Any process may have mapped something, or ended.
+    pub(crate) fn all_changed(&mut self) {
+        for pid in self.tracked.keys() {
+            self.stale.insert(*pid, true);
+        }
     }
 
-    /// Reads the processes again whose mappings have changed.
-    ///
-    /// # Errors
-    /// The kernel has no room. A process that is gone is none: its exit is on its way.
-    pub(crate) fn read_stale(&mut self, readers: &mut Readers<'_>) -> Result<(), SampleError> {
-        for pid in std::mem::take(&mut self.stale) {
+    /// Reads the processes again whose mappings have changed. One that is gone has ended; what else goes wrong with one is
+    /// told, and does not end the recording of the others.
+    pub(crate) fn read_stale(&mut self, readers: &mut Readers<'_>) {
+        let now = Instant::now();
+        for (pid, urgent) in std::mem::take(&mut self.stale) {
+            let is_due =
+                |tracked: &Tracked| now.duration_since(tracked.last_read) >= REREAD_INTERVAL;
+            if !urgent && !self.tracked.get(&pid).is_some_and(is_due) {
+                self.mapped(pid, false);
+                continue;
+            }
             match self.read(pid, readers) {
-                Ok(()) | Err(TrackError::Process(ProcessError::NoSuchProcess { .. })) => {}
-                Err(TrackError::Process(error)) => self.tell(format!("{error}")),
-                Err(TrackError::Sample(error)) => return Err(error),
+                Ok(()) => {}
+                Err(TrackError::Process(ProcessError::NoSuchProcess { .. })) => {
+                    self.exit(pid, readers.sampler);
+                }
+                Err(error) => self.tell(error.to_string()),
             }
         }
-        Ok(())
     }
 
     fn insert(&mut self, pid: u32, kernel: Process, parent: Option<u32>) {
@@ -295,6 +313,8 @@ impl Processes {
             python_executable: 0,
             description,
             failed_deferrals: 0,
+            last_read: Instant::now(),
+            unconfirmed: false,
             starting: false,
         };
         self.tracked.insert(pid, tracked);
@@ -315,70 +335,100 @@ impl Processes {
 
     /// Reads the mappings, finds the Python, and tells the kernel.
     fn read(&mut self, pid: u32, readers: &mut Readers<'_>) -> Result<(), TrackError> {
+        let found = read_mappings(pid, readers)?;
         let Some(tracked) = self.tracked.get_mut(&pid) else {
             return Ok(());
         };
-        let found = read_mappings(pid, readers)?;
-        let mut kernel = Process {
-            flags: PROCESS_TARGET | PROCESS_READ,
-            ..tracked.kernel
-        };
-        let unsupported = tracked.take_python(&found, &mut kernel);
-        if tracked
-            .run
-            .as_ref()
-            .is_none_or(|run| run.mappings != found.mappings)
-        {
-            let run = MappingRun {
-                first: readers.sampler.write_mappings(&found.mappings)?,
-                mappings: found.mappings,
-            };
-            kernel.first_mapping = run.first;
-            kernel.mapping_count = run.mappings.len() as u32;
-            release(tracked.run.replace(Rc::new(run)), readers.sampler);
+        tracked.last_read = Instant::now();
+        // Between the end of its memory and its own end a process has no mappings.
+        if found.mappings.is_empty() && tracked.run.is_some() {
+            return Ok(());
         }
-        if kernel != tracked.kernel {
-            readers.sampler.write_process(pid, &kernel)?;
-            tracked.kernel = kernel;
+        let (unsupported, left_out) = (found.unsupported.clone(), found.left_out.clone());
+        if !tracked.take(pid, found, readers.sampler)? {
+            // It has ended or runs another program: the record of that is on its way.
+            return Ok(());
         }
-        let description = &mut self.descriptions[tracked.description];
-        read_names(description);
-        description.python_version = tracked
+        let python_version = tracked
             .python
             .as_ref()
             .map(|python| python.version.to_string());
+        let index = tracked.description;
+        let Some(description) = self.descriptions.get_mut(index) else {
+            return Ok(());
+        };
+        read_names(description);
+        let name = description.name.clone();
+        description.python_version = python_version;
         if let Some(what) = unsupported.filter(|_| description.python_version.is_none()) {
-            let note = format!(
-                "{} ({pid}) runs {what}: native and kernel frames only",
-                description.name
-            );
-            self.tell(note);
+            self.tell(format!(
+                "{name} ({pid}) runs {what}: native and kernel frames only"
+            ));
+        }
+        if let Some(what) = left_out {
+            self.tell(format!("{name} ({pid}): {what}"));
         }
         Ok(())
     }
 }
 
 impl Tracked {
-    /// Takes over what was found of Python; gives what cannot be read.
-    fn take_python(&mut self, found: &Found, kernel: &mut Process) -> Option<String> {
-        self.python = None;
-        let Some((interpreter, number, load_bias)) = &found.python else {
-            return found.unsupported.clone();
+    /// Takes over what was found and tells the kernel; false, and nothing changed, when the kernel knows better.
+    fn take(&mut self, pid: u32, found: Found, sampler: &mut Sampler) -> Result<bool, SampleError> {
+        let mut kernel = Process {
+            flags: PROCESS_TARGET | PROCESS_READ | self.kernel.flags & PROCESS_NEVER_DEFER,
+            ..self.kernel
         };
-        let offset = interpreter.static_thread_state_offset;
-        let Some(layout) = layout::for_kernel(&interpreter.layout, offset, found.glibc) else {
-            return Some(format!(
-                "CPython {}: its layout has an unknown shape",
-                interpreter.version
-            ));
-        };
+        let python = found
+            .python
+            .and_then(|python| python.describe(found.glibc, &mut kernel));
+        let known = self
+            .run
+            .as_ref()
+            .is_some_and(|run| run.mappings == found.mappings);
+        let mut run = None;
+        if !known {
+            let first = sampler.write_mappings(&found.mappings)?;
+            kernel.first_mapping = first;
+            kernel.mapping_count = found.mappings.len() as u32;
+            // What led nowhere may lead somewhere now.
+            kernel.flags &= !PROCESS_NEVER_DEFER;
+            self.failed_deferrals = 0;
+            let mappings = found.mappings;
+            run = Some(Rc::new(MappingRun { first, mappings }));
+        }
+        if (kernel != self.kernel || self.unconfirmed) && !sampler.update_process(pid, &kernel)? {
+            release(run, sampler);
+            return Ok(false);
+        }
+        self.kernel = kernel;
+        self.unconfirmed = false;
+        self.python_executable = python.as_ref().map_or(0, |(_, number)| *number);
+        self.python = python.map(|(interpreter, _)| interpreter);
+        if run.is_some() {
+            release(std::mem::replace(&mut self.run, run), sampler);
+        }
+        Ok(true)
+    }
+}
+
+/// An interpreter in one of the mappings of a process.
+struct FoundPython {
+    interpreter: Rc<Interpreter>,
+    executable: u32,
+    load_bias: LoadBias,
+}
+
+impl FoundPython {
+    /// Tells the kernel's picture of a process about it; `None` when its layout has a shape that the kernel's walk does not
+    /// know, which `read_mappings` has told.
+    fn describe(self, glibc: bool, kernel: &mut Process) -> Option<(Rc<Interpreter>, u32)> {
+        let offset = self.interpreter.static_thread_state_offset;
+        kernel.layout = layout::for_kernel(&self.interpreter.layout, offset, glibc)?;
         kernel.flags |= PROCESS_PYTHON;
-        kernel.runtime = load_bias.avma(interpreter.runtime);
-        kernel.code_type = load_bias.avma(interpreter.code_type);
-        kernel.layout = layout;
-        self.python = Some(Rc::clone(interpreter));
-        self.python_executable = *number;
-        found.unsupported.clone()
+        kernel.runtime = self.load_bias.avma(self.interpreter.runtime);
+        kernel.code_type = self.load_bias.avma(self.interpreter.code_type);
+        Some((self.interpreter, self.executable))
     }
 }
 
@@ -392,35 +442,52 @@ pub(crate) enum TrackError {
 }
 
 /// What was found in the mappings of a process.
+#[derive(Default)]
 struct Found {
     /// Executable ones, by address.
     mappings: Vec<KernelMapping>,
-    python: Option<(Rc<Interpreter>, u32, viperf_elf::LoadBias)>,
+    python: Option<FoundPython>,
+    /// A Python that cannot be read, and why.
     unsupported: Option<String>,
     glibc: bool,
+    /// What had no room.
+    left_out: Option<String>,
 }
 
-fn read_mappings(pid: u32, readers: &mut Readers<'_>) -> Result<Found, TrackError> {
-    let mut found = Found {
-        mappings: Vec::new(),
-        python: None,
-        unsupported: None,
-        glibc: false,
-    };
-    for mapping in viperf_process::read_mappings(Pid(pid))?
-        .iter()
-        .filter(|mapping| mapping.executable)
-    {
+fn read_mappings(pid: u32, readers: &mut Readers<'_>) -> Result<Found, ProcessError> {
+    let mut found = Found::default();
+    let mappings = viperf_process::read_mappings(Pid(pid))?;
+    for mapping in mappings.iter().filter(|mapping| mapping.executable) {
+        if found.mappings.len() == MAPPINGS_OF_ONE_PROCESS {
+            let limit = MAPPINGS_OF_ONE_PROCESS;
+            found.left_out = Some(format!(
+                "only the first {limit} executable mappings are used"
+            ));
+            break;
+        }
+        found.add(pid, mapping, readers);
+    }
+    Ok(found)
+}
+
+impl Found {
+    fn add(&mut self, pid: u32, mapping: &Mapping, readers: &mut Readers<'_>) {
         let number = readers
             .executables
             .find_or_open(Pid(pid), mapping)
             .unwrap_or(0);
-        let rows = readers.executables.rows(number, readers.sampler)?;
+        let rows = readers
+            .executables
+            .rows(number, readers.sampler)
+            .unwrap_or_else(|error| {
+                self.left_out = Some(error.to_string());
+                None
+            });
         let executable = readers.executables.find(number);
         let load_bias = executable.and_then(|executable| executable.load_bias(mapping));
         // Without a bias no address of the file can be looked up: as good as no file.
         let (first_row, row_count) = rows.filter(|_| load_bias.is_some()).unwrap_or((0, 0));
-        found.mappings.push(KernelMapping {
+        self.mappings.push(KernelMapping {
             start: mapping.start,
             end: mapping.end,
             load_bias: load_bias.map_or(0, |bias| bias.0),
@@ -430,22 +497,26 @@ fn read_mappings(pid: u32, readers: &mut Readers<'_>) -> Result<Found, TrackErro
             reserved: 0,
         });
         let Some((executable, load_bias)) = executable.zip(load_bias) else {
-            continue;
+            return;
         };
-        found.glibc |=
-            executable.name.starts_with("libc.so.6") || executable.name.starts_with("libc-2.");
+        let name = &executable.name;
+        self.glibc |= name.starts_with("libc.so.6") || name.starts_with("libc-2.");
         match &executable.python {
-            PythonKind::Readable(python) => {
-                found.python = Some((Rc::clone(python), number, load_bias))
+            PythonKind::Readable(interpreter) => {
+                let interpreter = Rc::clone(interpreter);
+                self.python = Some(FoundPython {
+                    interpreter,
+                    executable: number,
+                    load_bias,
+                });
             }
-            PythonKind::Unsupported(what) => found.unsupported = Some(what.clone()),
+            PythonKind::Unsupported(what) => self.unsupported = Some(what.clone()),
             PythonKind::None => {}
         }
     }
-    Ok(found)
 }
 
-/// Names change: an exec is told before the new program's name can be read, and programs rename themselves.
+/// Programs rename themselves, so names are read again with the mappings.
 fn read_names(description: &mut ProcessDescription) {
     let pid = Pid(description.pid);
     if let Ok(name) = viperf_process::read_comm(pid) {

@@ -40,7 +40,7 @@ pub fn record(
 ) -> Result<Outcome, RecordError> {
     progress(&Progress::starting());
     let mut recorder = Recorder::start(options)?;
-    let command = recorder.run(stop, progress)?;
+    let command = recorder.run(stop, progress);
     let costs = recorder.end();
     let Recorder {
         recording, started, ..
@@ -86,6 +86,8 @@ struct Recorder<'options> {
     started: SystemTime,
     first_sample: Option<Duration>,
     last_progress: (Instant, u64),
+    /// Process events that have been lost, as far as is known.
+    lost_events: u64,
     /// Deferred samples whose capture has not come yet, by CPU.
     uncaptured: HashMap<u32, (SampleRecord, Sections)>,
     deferred: Vec<Deferred>,
@@ -94,6 +96,9 @@ struct Recorder<'options> {
 impl<'options> Recorder<'options> {
     fn start(options: &'options RecordOptions) -> Result<Self, RecordError> {
         let called = Instant::now();
+        if !viperf_process::is_in_first_pid_namespace() {
+            return Err(RecordError::PidNamespace);
+        }
         let configuration = Configuration {
             native: options.native.into(),
             kernel: options.kernel.into(),
@@ -119,7 +124,7 @@ impl<'options> Recorder<'options> {
             }
             Target::EveryPython => {
                 viperf_process::raise_open_file_limit();
-                targets::track_every_python(&mut recording.processes, &mut readers)?
+                targets::track_every_python(&mut recording.processes, &mut readers);
             }
             Target::Command(_) => {}
         }
@@ -141,6 +146,7 @@ impl<'options> Recorder<'options> {
             started: SystemTime::now(),
             first_sample: None,
             last_progress: (now, 0),
+            lost_events: 0,
             uncaptured: HashMap::new(),
             deferred: Vec::new(),
         })
@@ -151,13 +157,18 @@ impl<'options> Recorder<'options> {
         &mut self,
         stop: &AtomicBool,
         progress: &mut dyn FnMut(&Progress),
-    ) -> Result<Option<CommandState>, RecordError> {
+    ) -> Option<CommandState> {
         let mut buffer = Vec::new();
         let mut status = None;
         loop {
-            buffer = self.poll(POLL, buffer)?;
+            buffer = self.poll(POLL, buffer);
+            let mut command_is_gone = false;
             if let Some(command) = &mut self.command {
-                status = command.try_wait().unwrap_or(None);
+                match command.try_wait() {
+                    Ok(ended) => status = ended,
+                    // Somebody else took its end away; the caller says so.
+                    Err(_) => command_is_gone = true,
+                }
             }
             let now = Instant::now();
             if now.duration_since(self.last_progress.0) >= PROGRESS {
@@ -167,20 +178,21 @@ impl<'options> Recorder<'options> {
                 .options
                 .duration
                 .is_some_and(|duration| now - self.sampling_since >= duration);
-            if over || status.is_some() || stop.load(Ordering::Relaxed) || self.targets_ended() {
+            let ended = status.is_some() || command_is_gone || self.targets_ended();
+            if over || ended || stop.load(Ordering::Relaxed) {
                 break;
             }
         }
         // What is still in the ring belongs to the recording.
         self.sampler.detach();
-        self.poll(Duration::ZERO, buffer)?;
+        self.poll(Duration::ZERO, buffer);
         for (sample, sections) in std::mem::take(&mut self.uncaptured).into_values() {
             self.define_stack(&sample, &sections);
         }
         self.note_command();
         self.report(Instant::now(), progress);
         let running = self.command.take().map(CommandState::Running);
-        Ok(status.map(CommandState::Ended).or(running))
+        status.map(CommandState::Ended).or(running)
     }
 
     fn end(&mut self) -> Costs {
@@ -238,53 +250,64 @@ impl<'options> Recorder<'options> {
     }
 
     /// Takes what there is; gives the buffer back.
-    fn poll(&mut self, timeout: Duration, buffer: Vec<u8>) -> Result<Vec<u8>, RecordError> {
+    fn poll(&mut self, timeout: Duration, buffer: Vec<u8>) -> Vec<u8> {
         let polled = self.sampler.poll(timeout, buffer);
         for record in polled.records().filter_map(decode_record) {
-            self.take(record)?;
+            self.take(record);
         }
-        self.note_mappings(&polled)?;
+        self.note_mappings(&polled);
+        self.note_lost_events();
         let mut readers = Readers {
             sampler: &mut self.sampler,
             executables: &mut self.recording.executables,
         };
-        self.recording
-            .processes
-            .read_stale(&mut readers)
-            .map_err(RecordError::from)?;
-        self.finish_deferred()?;
+        self.recording.processes.read_stale(&mut readers);
+        self.finish_deferred();
         if self.first_sample.is_none() && !self.recording.samples.is_empty() {
             self.first_sample = Some(self.called.elapsed());
         }
-        Ok(polled.into_buffer())
+        polled.into_buffer()
     }
 
-    fn note_mappings(&mut self, polled: &Polled) -> Result<(), RecordError> {
+    /// Forks, execs and exits for which the ring had no room: what they would have told is read anew.
+    fn note_lost_events(&mut self) {
+        let lost = self.sampler.lost()[Lost::ProcessEvents as usize];
+        if lost > self.lost_events {
+            self.lost_events = lost;
+            let processes = &mut self.recording.processes;
+            processes.all_changed();
+            processes.tell(
+                "starts or ends of processes were lost under load; all targets were read again"
+                    .to_owned(),
+            );
+        }
+    }
+
+    fn note_mappings(&mut self, polled: &Polled) {
         for change in &polled.mapping_changes {
             match change {
-                MappingChange::Any => self.recording.processes.all_mapped(),
+                MappingChange::Any => self.recording.processes.all_changed(),
                 MappingChange::Pid(pid) if self.recording.processes.is_tracked(*pid) => {
-                    self.recording.processes.mapped(*pid);
+                    self.recording.processes.mapped(*pid, false);
                 }
-                MappingChange::Pid(pid) => self.track_if_wanted(*pid)?,
+                MappingChange::Pid(pid) => self.track_if_wanted(*pid),
             }
         }
-        Ok(())
     }
 
     /// A process that is no target has changed: when every Python is wanted, it may have become one.
-    fn track_if_wanted(&mut self, pid: u32) -> Result<(), RecordError> {
+    fn track_if_wanted(&mut self, pid: u32) {
         if self.options.target != Target::EveryPython {
-            return Ok(());
+            return;
         }
         let mut readers = Readers {
             sampler: &mut self.sampler,
             executables: &mut self.recording.executables,
         };
-        targets::track_if_python(pid, &mut self.recording.processes, &mut readers)
+        targets::track_if_python(pid, &mut self.recording.processes, &mut readers);
     }
 
-    fn take(&mut self, record: Record<'_>) -> Result<(), RecordError> {
+    fn take(&mut self, record: Record<'_>) {
         let recording = &mut self.recording;
         match record {
             Record::Sample(sample) => match recording.stacks.find((sample.cpu, sample.slot)) {
@@ -307,25 +330,26 @@ impl<'options> Recorder<'options> {
                 );
             }
             Record::Code { code, line_table } => {
-                let python = recording.processes.python(code.tgid);
+                // What is missing is read from the process, if it is still the same.
+                let is_same = recording.processes.epoch(code.tgid) == Some(code.epoch);
+                let python = recording.processes.python(code.tgid).filter(|_| is_same);
                 recording
                     .codes
                     .define(&code, line_table, python.map(|python| &python.layout));
             }
-            Record::Fork(fork) => recording.processes.fork(&fork),
+            Record::Fork(fork) => recording.processes.fork(&fork, &mut self.sampler),
             Record::Exec(exec) if recording.processes.is_tracked(exec.tgid) => {
                 recording.processes.exec(&exec, &mut self.sampler);
             }
-            Record::Exec(exec) => self.track_if_wanted(exec.tgid)?,
+            Record::Exec(exec) => self.track_if_wanted(exec.tgid),
             Record::Exit(exit) => recording.processes.exit(exit.tgid, &mut self.sampler),
             Record::Capture { capture, stack } => self.take_capture(&capture, stack),
         }
-        Ok(())
     }
 
     fn take_stack(&mut self, sample: SampleRecord, sections: Sections) {
         if sample.flags & SAMPLE_DEFERRED != 0 {
-            self.recording.processes.mapped(sample.tgid);
+            self.recording.processes.mapped(sample.tgid, true);
             // The capture that belongs to it is the next record of its CPU.
             if let Some((earlier, sections)) =
                 self.uncaptured.insert(sample.cpu, (sample, sections))
@@ -341,7 +365,10 @@ impl<'options> Recorder<'options> {
     }
 
     fn take_capture(&mut self, capture: &CaptureRecord, stack: &[u8]) {
-        if let Some((sample, sections)) = self.uncaptured.remove(&capture.cpu) {
+        let Some((sample, sections)) = self.uncaptured.remove(&capture.cpu) else {
+            return;
+        };
+        if sample.tgid == capture.tgid {
             let registers = deferred::registers(capture);
             self.deferred.push(Deferred {
                 sample,
@@ -349,11 +376,13 @@ impl<'options> Recorder<'options> {
                 registers,
                 stack: stack.to_vec(),
             });
+        } else {
+            self.define_stack(&sample, &sections);
         }
     }
 
     /// Walks the deferred samples to their end, now that the mappings have been read again.
-    fn finish_deferred(&mut self) -> Result<(), RecordError> {
+    fn finish_deferred(&mut self) {
         for deferred in std::mem::take(&mut self.deferred) {
             let pid = deferred.sample.tgid;
             let processes = &mut self.recording.processes;
@@ -365,10 +394,9 @@ impl<'options> Recorder<'options> {
             let python = processes.python_executable(pid);
             let (sections, finished) =
                 deferred::finish(&deferred, processes.mappings(pid), python, &self.sampler);
-            processes.deferral_ended(pid, finished, &self.sampler)?;
+            processes.deferral_ended(pid, finished, &self.sampler);
             self.define_stack(&deferred.sample, &sections);
         }
-        Ok(())
     }
 
     /// Interns the stack of a sample and adds the sample.

@@ -1,8 +1,8 @@
 //! Everything that a recording gathers until it becomes a profile.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use viperf_abi::SampleRecord;
+use viperf_abi::{SampleRecord, limit::THREAD_NAME_BYTES};
 
 use crate::{
     code_objects::CodeObjects,
@@ -33,6 +33,7 @@ pub(crate) struct Recording {
     pub(crate) stacks: Stacks,
     pub(crate) samples: Vec<RawSample>,
     pub(crate) thread_names: Vec<String>,
+    by_thread_name: HashMap<[u8; THREAD_NAME_BYTES], u32>,
     /// Descriptions that have samples.
     pub(crate) sampled: HashSet<u32>,
     /// Samples of stacks that user space never got.
@@ -43,25 +44,22 @@ impl Recording {
     /// Adds a sample whose stack is known.
     pub(crate) fn add_sample(&mut self, sample: &SampleRecord, stack: StackNumber) {
         let process = self.processes.description(sample.epoch, sample.tgid) as u32;
-        let name = sample
-            .thread_name
-            .split(|byte| *byte == 0)
-            .next()
-            .unwrap_or_default();
-        let name = String::from_utf8_lossy(name);
-        // Threads of one kind follow each other, and there are few kinds.
-        let found = self.thread_names.iter().rposition(|known| *known == name);
-        let thread_name = found.unwrap_or_else(|| {
-            self.thread_names.push(name.into_owned());
-            self.thread_names.len() - 1
-        });
+        let thread_name = *self
+            .by_thread_name
+            .entry(sample.thread_name)
+            .or_insert_with_key(|bytes| {
+                let name = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+                self.thread_names
+                    .push(String::from_utf8_lossy(name).into_owned());
+                self.thread_names.len() as u32 - 1
+            });
         self.sampled.insert(process);
         self.samples.push(RawSample {
             time_ns: sample.time_ns,
             tid: sample.tid,
             cpu: sample.cpu,
             process,
-            thread_name: thread_name as u32,
+            thread_name,
             stack,
         });
     }

@@ -46,7 +46,7 @@ pub(crate) fn summarize(profile: &Profile, costs: &Costs) -> Statistics {
     Statistics {
         samples,
         samples_complete: profile.complete_samples(),
-        samples_lost: costs.lost_samples,
+        samples_lost: profile.lost,
         incomplete: profile.incomplete.clone(),
         processes: profile.processes.len() as u64,
         rate_achieved: if seconds > 0.0 {

@@ -11,7 +11,6 @@ use viperf_sample::Sampler;
 
 use crate::{
     RecordError,
-    executables::PythonKind,
     processes::{Processes, Readers, TrackError},
 };
 
@@ -32,6 +31,13 @@ pub(crate) fn track_pids(
     readers: &mut Readers<'_>,
 ) -> Result<(), RecordError> {
     for pid in pids {
+        let process = viperf_process::read_thread_group(Pid(*pid))?;
+        if process.0 != *pid {
+            return Err(RecordError::Thread {
+                tid: *pid,
+                pid: process.0,
+            });
+        }
         processes.track(*pid, readers)?;
         if !processes.is_python(*pid) && processes.is_tracked(*pid) {
             let name = viperf_process::read_comm(Pid(*pid)).unwrap_or_default();
@@ -54,28 +60,21 @@ pub(crate) fn track_pids(
 }
 
 /// Tracks every Python of the machine. Processes that cannot be read are left out.
-pub(crate) fn track_every_python(
-    processes: &mut Processes,
-    readers: &mut Readers<'_>,
-) -> Result<(), RecordError> {
+pub(crate) fn track_every_python(processes: &mut Processes, readers: &mut Readers<'_>) {
     for pid in viperf_process::list_processes() {
-        track_if_python(pid.0, processes, readers)?;
+        track_if_python(pid.0, processes, readers);
     }
-    Ok(())
 }
 
 /// Tracks a process if one of its executables holds a Python.
-pub(crate) fn track_if_python(
-    pid: u32,
-    processes: &mut Processes,
-    readers: &mut Readers<'_>,
-) -> Result<(), RecordError> {
+pub(crate) fn track_if_python(pid: u32, processes: &mut Processes, readers: &mut Readers<'_>) {
     if pid == std::process::id() || processes.is_tracked(pid) || !has_python(pid, readers) {
-        return Ok(());
+        return;
     }
     match processes.track(pid, readers) {
-        Ok(()) | Err(TrackError::Process(_)) => Ok(()),
-        Err(TrackError::Sample(error)) => Err(error.into()),
+        Ok(()) | Err(TrackError::Process(_)) => {}
+        // One process more than there is room for does not end the recording of the others.
+        Err(TrackError::Sample(error)) => processes.tell(error.to_string()),
     }
 }
 
@@ -86,14 +85,7 @@ fn has_python(pid: u32, readers: &mut Readers<'_>) -> bool {
     mappings
         .iter()
         .filter(|mapping| mapping.executable)
-        .any(|mapping| {
-            let number = readers
-                .executables
-                .find_or_open(Pid(pid), mapping)
-                .unwrap_or(0);
-            let executable = readers.executables.find(number);
-            executable.is_some_and(|executable| !matches!(executable.python, PythonKind::None))
-        })
+        .any(|mapping| readers.executables.has_python(Pid(pid), mapping))
 }
 
 /// Starts the command as a target from its first instruction: what a child of viperf executes while it starts is one.
@@ -110,7 +102,7 @@ pub(crate) fn start_command(words: &[OsString], sampler: &Sampler) -> Result<Chi
         flags: PROCESS_STARTS_TARGET,
         ..Process::default()
     };
-    sampler.write_process(own_pid, &starting)?;
+    sampler.add_process(own_pid, &starting)?;
     let child = Command::new(program).args(arguments).spawn();
     sampler.remove_process(own_pid);
     child.map_err(|source| RecordError::CommandNotStarted {

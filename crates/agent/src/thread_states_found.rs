@@ -85,7 +85,7 @@ fn sample_threads(sampler: &mut Sampler, target: &Target, way: u32) -> Option<Ha
     kernel.layout.thread_state_tls = 0;
     // Of its own, so that no stack is taken for one that was sent before.
     kernel.epoch = pid;
-    sampler.write_process(pid, &kernel).unwrap();
+    sampler.add_process(pid, &kernel).unwrap();
     let mut threads: HashMap<u32, Found> = HashMap::new();
     let mut python_slots: HashSet<(u32, u32)> = HashSet::new();
     let end = Instant::now() + Duration::from_millis(1500);

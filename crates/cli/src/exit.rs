@@ -105,9 +105,11 @@ pub(crate) fn describe(error: &RecordError) -> String {
 pub(crate) fn code_of(error: &RecordError) -> u8 {
     match error {
         RecordError::NotPermitted { .. } => NOT_PERMITTED,
-        RecordError::NoSuchProcess { .. } | RecordError::CommandNotStarted { .. } => NOT_FOUND,
+        RecordError::NoSuchProcess { .. }
+        | RecordError::Thread { .. }
+        | RecordError::CommandNotStarted { .. } => NOT_FOUND,
         RecordError::NoBtf | RecordError::KernelLacks { .. } => KERNEL_LACKS,
-        RecordError::Sample(_) | RecordError::Process(_) => FAILED,
+        RecordError::PidNamespace | RecordError::Sample(_) | RecordError::Process(_) => FAILED,
     }
 }
 

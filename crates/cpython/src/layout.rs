@@ -152,6 +152,9 @@ pub struct CodeLayout {
     pub ob_type: u16,
     /// Signed 64-bit number of instruction units (2 bytes each) from `instructions` on.
     pub ob_size: u16,
+    /// `co_version`, an unsigned 32-bit number that no two code objects of a process share; from 3.12 on.
+    #[serde(rename = "co_version")]
+    pub version: Option<u16>,
     /// `co_firstlineno`, a signed 32-bit number.
     #[serde(rename = "co_firstlineno")]
     pub first_line: u16,

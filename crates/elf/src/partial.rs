@@ -7,13 +7,17 @@ use crate::image::{ENDIAN, Header, Image};
 /// Covers the file header and, in nearly every file, the program headers.
 const FIRST_BYTES: u64 = 4096;
 
+/// Wanted sections larger than this together are not believed: the largest library known has 100 MB of unwind information,
+/// and a sparse file can claim anything.
+const MAX_WANTED_BYTES: u64 = 512 << 20;
+
 /// The bytes of a file of `length` bytes as far as they are wanted; the rest is zeros, which cost no memory.
 ///
 /// Headers are always there, so that [`Image::parse`] takes the result. `wanted` is asked for each section by its
 /// name, and is told all names. A file without section headers, or one that is no ELF file, is read whole.
 /// `read_at(offset, buffer)` fills the buffer from the file, or says that it cannot.
 ///
-/// `None` when the file cannot be read.
+/// `None` when the file cannot be read, or more than 512 MiB of it are wanted.
 pub fn read_partially(
     length: usize,
     wanted: impl Fn(&str, &[&str]) -> bool,
@@ -36,8 +40,19 @@ pub fn read_partially(
     let (offset, size) = section_names(&bytes).unwrap_or_default();
     read(&mut bytes, offset, size).then_some(())?;
     let Some(sections) = wanted_sections(&bytes, wanted) else {
+        if length as u64 > MAX_WANTED_BYTES {
+            return None;
+        }
         return read(&mut bytes, 0, u64::MAX).then_some(bytes);
     };
+    if sections
+        .iter()
+        .map(|(_, size)| *size)
+        .fold(0, u64::saturating_add)
+        > MAX_WANTED_BYTES
+    {
+        return None;
+    }
     for (offset, size) in sections {
         read(&mut bytes, offset, size).then_some(())?;
     }

@@ -71,6 +71,34 @@ pub fn read_namespaced_tid(pid: Pid, tid: Tid) -> Result<Tid, ProcessError> {
     parse_namespaced_tid(&text).ok_or_else(|| ProcessError::malformed(pid, what, &text))
 }
 
+/// The process that `pid` belongs to: itself, unless the number is that of another of its threads, which `/proc` finds too.
+///
+/// # Errors
+///
+/// As [`read_comm`].
+pub fn read_thread_group(pid: Pid) -> Result<Pid, ProcessError> {
+    let what = "status";
+    let text = fs::read(format!("/proc/{pid}/status"))
+        .map_err(|source| ProcessError::from_io(pid, what, source))?;
+    let line = text
+        .split(|&byte| byte == b'\n')
+        .find_map(|line| line.strip_prefix(b"Tgid:"));
+    line.and_then(|number| std::str::from_utf8(number).ok()?.trim().parse().ok())
+        .map(Pid)
+        .ok_or_else(|| ProcessError::malformed(pid, what, &text))
+}
+
+/// Whether viperf sees the kernel's own numbers of processes: outside every PID namespace but the first, whose inode is a
+/// constant ([`PROC_PID_INIT_INO`]).
+///
+/// [`PROC_PID_INIT_INO`]: https://github.com/torvalds/linux/blob/v6.1/include/linux/proc_ns.h#L45
+#[must_use]
+pub fn is_in_first_pid_namespace() -> bool {
+    const FIRST: &str = "pid:[4026531836]";
+    // Where the link cannot be read there are no namespaces to be in.
+    fs::read_link("/proc/self/ns/pid").map_or(true, |link| link.as_os_str() == FIRST)
+}
+
 /// Whether the "process" is a thread of the kernel, which has no user memory and no user stack.
 ///
 /// # Errors
@@ -226,5 +254,31 @@ mod tests {
     fn errors_name_the_process_and_the_remedy() {
         let error = read_comm(Pid(u32::MAX)).unwrap_err();
         assert!(error.to_string().contains("no process 4294967295"));
+    }
+
+    #[test]
+    fn a_thread_belongs_to_its_process() {
+        let own = Pid(std::process::id());
+        let thread = std::thread::spawn(|| fs::read_link("/proc/thread-self").unwrap())
+            .join()
+            .unwrap();
+        let tid: u32 = thread
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert_eq!(read_thread_group(own).unwrap(), own);
+        assert!(
+            matches!(
+                read_thread_group(Pid(tid)),
+                Ok(found) if found == own
+            ) || matches!(
+                read_thread_group(Pid(tid)),
+                Err(ProcessError::NoSuchProcess { .. })
+            )
+        );
+        assert_ne!(tid, own.0);
     }
 }

@@ -89,6 +89,7 @@ impl RowTable {
 
     fn grow(&mut self) -> Result<(), SampleError> {
         let first = self.shards.len();
+        let mut added = Vec::new();
         let mut keys = Vec::new();
         let mut values = Vec::new();
         for index in first..(first + SHARDS_AT_ONCE).min(limit::MAX_ROW_SHARDS) {
@@ -99,9 +100,9 @@ impl RowTable {
                 shard.as_fd(),
                 limit::ROWS_PER_SHARD * size_of::<UnwindRow>(),
             )?;
-            self.shards.push((shard, memory));
+            added.push((shard, memory));
         }
-        let count = (self.shards.len() - first) as u32;
+        let count = added.len() as u32;
         let inserted = self
             .outer
             .update_batch(&keys, &values, count, MapFlags::ANY, MapFlags::ANY);
@@ -115,6 +116,7 @@ impl RowTable {
                     })?;
             }
         }
+        self.shards.append(&mut added);
         Ok(())
     }
 }

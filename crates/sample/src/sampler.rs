@@ -146,14 +146,37 @@ impl Sampler {
         self.mappings.release(first, count as usize, Instant::now());
     }
 
-    /// Tells the kernel what it needs to know of a process.
+    /// Makes a process known to the kernel, or another program in the same pid.
     ///
     /// # Errors
     /// No room for another process.
-    pub fn write_process(&self, pid: u32, process: &Process) -> Result<(), SampleError> {
+    pub fn add_process(&self, pid: u32, process: &Process) -> Result<(), SampleError> {
         self.processes
             .update(&pid.to_ne_bytes(), process.as_bytes(), MapFlags::ANY)
             .map_err(|source| SampleError::from_bpf("adding a process", source))
+    }
+
+    /// Changes what the kernel knows of a process; false, and nothing changed, when it has ended or become another
+    /// program since: the record of that is on its way. What a dead process leaves behind would wait for the next owner
+    /// of its pid.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn update_process(&self, pid: u32, process: &Process) -> Result<bool, SampleError> {
+        let key = pid.to_ne_bytes();
+        let known = self.processes.lookup(&key, MapFlags::ANY).ok().flatten();
+        // The epoch is the first field.
+        if known.and_then(|bytes| u32::read_from(&bytes)) != Some(process.epoch) {
+            return Ok(false);
+        }
+        match self
+            .processes
+            .update(&key, process.as_bytes(), MapFlags::EXIST)
+        {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == libbpf_rs::ErrorKind::NotFound => Ok(false),
+            Err(source) => Err(SampleError::from_bpf("changing a process", source)),
+        }
     }
 
     /// Forgets a process.

@@ -21,8 +21,8 @@ use viperf_abi::{
     CODE_SHIM, CaptureRecord, CodeIdentity, CodeKey, CodeRecord, Configuration, LAYOUT_CFRAME,
     LAYOUT_GLIBC_KEYS, LAYOUT_IS_ENTRY, Lost, Mapping, PROCESS_NEVER_DEFER, PROCESS_PYTHON,
     PROCESS_READ, PROCESS_STARTS_TARGET, PROCESS_TARGET, Process, ProcessRecord, PythonLayout,
-    Reason, RecordHeader, RecordKind, SAMPLE_DEFERRED, SampleRecord, StackRecord, TextHeader,
-    UnwindRow, WordKind, limit,
+    Reason, RecordHeader, RecordKind, SAMPLE_DEFERRED, SAMPLE_PYTHON, SampleRecord, StackRecord,
+    TextHeader, UnwindRow, WordKind, limit,
 };
 use viperf_unwind::{CallerRbp, Cause, Cfa, Rule, Step};
 
@@ -189,11 +189,14 @@ fn records_are_the_same_in_c_and_rust() {
         btf,
         "code_identity",
         CodeIdentity {
+            contents,
             qualname,
             filename,
             line_table,
             first_line,
-            id
+            id,
+            version,
+            reserved
         }
     );
     compare!(
@@ -262,7 +265,7 @@ fn records_are_the_same_in_c_and_rust() {
             text_compact_data,
             bytes_size,
             bytes_data,
-            reserved,
+            code_version,
             flags,
             thread_state_tls,
         }
@@ -347,7 +350,10 @@ fn numbers_are_the_same_in_c_and_rust() {
     compare_enum(
         btf,
         "sample_flag",
-        [("SAMPLE_DEFERRED", SAMPLE_DEFERRED.into())],
+        [
+            ("SAMPLE_DEFERRED", SAMPLE_DEFERRED.into()),
+            ("SAMPLE_PYTHON", SAMPLE_PYTHON.into()),
+        ],
     );
     compare_enum(btf, "code_flag", [("CODE_SHIM", CODE_SHIM.into())]);
     compare_enum(

@@ -66,7 +66,8 @@ static __always_inline void capture_line_table(struct code_record *record, u64 a
 		record->line_table_captured = captured;
 }
 
-/* Sends the definition of the code object in `code_block`; its id, or CODE_LOST when the ring is full. */
+/* Sends the definition of the code object in `code_block`: 1 it is whole, 0 a name could not be read and it is to be sent
+ * again, or CODE_LOST when the ring is full. */
 __noinline s64 define_code(u64 address, u32 id)
 {
 	struct scratch *s = find_scratch();
@@ -102,7 +103,36 @@ __noinline s64 define_code(u64 address, u32 id)
 		__sync_fetch_and_add(&lost[LOST_CODES], 1);
 		return CODE_LOST;
 	}
-	return id;
+	return record->qualname.kind && record->filename.kind;
+}
+
+/* What tells the code object in `code_block` from another one at the same address. */
+static __always_inline void read_identity(struct scratch *s, struct code_identity *identity)
+{
+	const struct python_layout *layout = &s->process.layout;
+
+	identity->qualname = block_u64(s->code_block, layout->code_qualname, CODE_BLOCK_BYTES);
+	identity->filename = block_u64(s->code_block, layout->code_filename, CODE_BLOCK_BYTES);
+	identity->line_table = block_u64(s->code_block, layout->code_line_table, CODE_BLOCK_BYTES);
+	identity->first_line = block_u64(s->code_block, layout->code_first_line, CODE_BLOCK_BYTES);
+	if (layout->code_version) {
+		identity->version = block_u64(s->code_block, layout->code_version, CODE_BLOCK_BYTES);
+		return;
+	}
+	/* str: length, hash. bytes: ob_size, ob_shash, the bytes. What cannot be read is zero and tells nothing. */
+	read_user(&identity->contents[0], 2 * sizeof(u64), identity->qualname + layout->text_length);
+	read_user(&identity->contents[2], 6 * sizeof(u64), identity->line_table + layout->bytes_size);
+}
+
+static __always_inline int is_same_code(const struct code_identity *left, const struct code_identity *right)
+{
+	u64 difference = (left->qualname ^ right->qualname) | (left->filename ^ right->filename) |
+			 (left->line_table ^ right->line_table) | (u32)(left->first_line ^ right->first_line) |
+			 (left->version ^ right->version);
+
+	for (int i = 0; i < CODE_IDENTITY_WORDS; i++)
+		difference |= left->contents[i] ^ right->contents[i];
+	return !difference;
 }
 
 /* The id of the code object at `address`, which is sent to user space if it is new; or a code_failure. */
@@ -114,7 +144,7 @@ __noinline s64 find_code(u64 address)
 	struct code_key key = {};
 	const struct python_layout *layout;
 	u32 size;
-	s64 id;
+	s64 defined;
 
 	if (!s)
 		return CODE_UNREADABLE;
@@ -127,22 +157,22 @@ __noinline s64 find_code(u64 address)
 	/* ob_type follows the reference count. */
 	if (block_u64(s->code_block, 8, CODE_BLOCK_BYTES) != s->process.code_type)
 		return CODE_NOT_CODE;
-	identity.qualname = block_u64(s->code_block, layout->code_qualname, CODE_BLOCK_BYTES);
-	identity.filename = block_u64(s->code_block, layout->code_filename, CODE_BLOCK_BYTES);
-	identity.line_table = block_u64(s->code_block, layout->code_line_table, CODE_BLOCK_BYTES);
-	identity.first_line = block_u64(s->code_block, layout->code_first_line, CODE_BLOCK_BYTES);
+	read_identity(s, &identity);
 	key.address = address;
 	key.epoch = s->process.epoch;
 	known = bpf_map_lookup_elem(&codes, &key);
-	if (known && known->qualname == identity.qualname && known->filename == identity.filename &&
-	    known->line_table == identity.line_table && known->first_line == identity.first_line)
+	if (known && is_same_code(known, &identity))
 		return known->id;
-	id = define_code(address, __sync_fetch_and_add(&next_code_id, 1));
-	if (id < 0)
-		return id;
-	identity.id = id;
-	bpf_map_update_elem(&codes, &key, &identity, BPF_ANY);
-	return id;
+	if (s->definitions >= MAX_DEFINITIONS_PER_SAMPLE)
+		return CODE_LOST;
+	s->definitions++;
+	identity.id = __sync_fetch_and_add(&next_code_id, 1);
+	defined = define_code(address, identity.id);
+	if (defined < 0)
+		return defined;
+	if (defined)
+		bpf_map_update_elem(&codes, &key, &identity, BPF_ANY);
+	return identity.id;
 }
 
 #endif

@@ -20,7 +20,7 @@ u64 lost[LOST_KINDS] SEC(".data.lost") = {};
 u32 next_code_id = 1;
 u32 next_epoch = 1u << 31;
 
-/* The kernel to user space: every record. User space sets the size. */
+/* The kernel to user space: every record. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 16 * 1024 * 1024);
@@ -149,7 +149,8 @@ struct scratch {
 	u64 thread_state;
 	/* User space finishes the native walk and finds the owners. */
 	u32 deferred;
-	u32 reserved;
+	/* Code objects that this sample has defined. */
+	u32 definitions;
 	u64 cfas[MAX_NATIVE_FRAMES];
 	/* Eight bytes more than an offset can name. */
 	u8 frame_block[FRAME_BLOCK_BYTES + 8];

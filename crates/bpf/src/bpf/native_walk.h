@@ -182,7 +182,9 @@ static __always_inline int step_to_caller(struct scratch *s, u32 rule, u64 cfa)
 
 	if (cfa <= s->native.sp)
 		return end_native(s, REASON_NATIVE_NOT_ASCENDING);
-	if (read_user(saved, sizeof(saved), cfa - 16))
+	/* At a function's first instruction the word below may lie in a page that does not exist yet. */
+	if (read_user(saved, sizeof(saved), cfa - 16) &&
+	    (saved_bp == 2 || read_user(&saved[1], sizeof(u64), cfa - 8)))
 		return end_native(s, REASON_NATIVE_UNREADABLE);
 	if (saved_bp == RBP_UNKNOWN) {
 		s->native.bp_known = 0;

@@ -227,13 +227,18 @@ static __always_inline int end_run(struct scratch *s, u64 entry)
 	return 0;
 }
 
-/* The chain of frames is at its end; so must be the chain of cframes. */
+/* The chain of frames is at its end; so must be the chain of cframes. greenlet begins each of its stacks with a cframe of
+ * its own that has no frame (green_g_initialstub), and ends the chain there. */
 static __always_inline int end_chain(struct scratch *s)
 {
-	if ((s->process.layout.flags & LAYOUT_CFRAME) &&
-	    s->python.cframe != s->thread_state + s->process.layout.thread_root_cframe)
-		return restart_or_end(s, REASON_PYTHON_CUT_OFF);
-	return 1;
+	u64 frame = 1;
+
+	if (!(s->process.layout.flags & LAYOUT_CFRAME) ||
+	    s->python.cframe == s->thread_state + s->process.layout.thread_root_cframe)
+		return 1;
+	if (!read_user(&frame, sizeof(frame), s->python.cframe + s->process.layout.cframe_current_frame) && !frame)
+		return 1;
+	return restart_or_end(s, REASON_PYTHON_CUT_OFF);
 }
 
 /* Moves the cursor by one native frame, or marks the owner. */
@@ -246,7 +251,8 @@ static __always_inline int search_owner(struct scratch *s)
 		s->python.entry = 0;
 		return 0;
 	}
-	if (s->python.cursor < s->native.frames) {
+	/* Below the innermost frame there is nobody's stack. */
+	if (s->python.entry >= s->registers.by_position[SAVED_SP] && s->python.cursor < s->native.frames) {
 		if (s->cfas[s->python.cursor & (MAX_NATIVE_FRAMES - 1)] <= s->python.entry) {
 			s->python.cursor++;
 			return 0;

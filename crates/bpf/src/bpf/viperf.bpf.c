@@ -73,7 +73,7 @@ static __always_inline int is_deferred(struct scratch *s)
 	u32 index = s->stack.kernel_count + s->native.words - 1;
 	u64 last = s->stack.words[index & (MAX_STACK_WORDS - 1)];
 
-	return s->native.words && !(s->process.flags & PROCESS_NEVER_DEFER) &&
+	return configuration.native && s->native.words && !(s->process.flags & PROCESS_NEVER_DEFER) &&
 	       (last == reason_word(REASON_NATIVE_NO_MAPPING) || last == reason_word(REASON_PROCESS_NOT_READ));
 }
 
@@ -152,14 +152,15 @@ int on_cpu_sample(struct bpf_perf_event_data *context)
 	else
 		walk_native(s);
 	s->deferred = is_deferred(s);
-	s->stack.sample.flags = s->deferred ? SAMPLE_DEFERRED : 0;
+	s->stack.sample.flags = (s->deferred ? SAMPLE_DEFERRED : 0) | (s->process.flags & PROCESS_PYTHON ? SAMPLE_PYTHON : 0);
+	s->definitions = 0;
 	walk_python(s);
 	s->stack.native_count = s->native.words;
 	s->stack.python_count = s->python.words;
-	if (s->deferred)
-		send_whole(s);
-	else
+	if (!s->deferred)
 		send_sample(s);
+	else if (send_whole(s))
+		return 0;
 	if (s->deferred || configuration.capture)
 		send_capture(s);
 	return 0;
@@ -180,7 +181,9 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 		return 0;
 	copy = *known;
 	copy.epoch = __sync_fetch_and_add(&next_epoch, 1);
-	if (!bpf_map_update_elem(&processes, &child_tgid, &copy, BPF_ANY))
+	if (bpf_map_update_elem(&processes, &child_tgid, &copy, BPF_ANY))
+		__sync_fetch_and_add(&lost[LOST_PROCESS_EVENTS], 1);
+	else
 		report_process(RECORD_FORK, child_tgid, parent_tgid, copy.epoch);
 	return 0;
 }
@@ -196,7 +199,8 @@ int BPF_PROG(process_exec, struct task_struct *task)
 	if (known) {
 		fresh.flags = known->flags & (PROCESS_TARGET | PROCESS_STARTS_TARGET) ? PROCESS_TARGET : 0;
 		fresh.epoch = __sync_fetch_and_add(&next_epoch, 1);
-		bpf_map_update_elem(&processes, &tgid, &fresh, BPF_ANY);
+		if (bpf_map_update_elem(&processes, &tgid, &fresh, BPF_ANY))
+			__sync_fetch_and_add(&lost[LOST_PROCESS_EVENTS], 1);
 	}
 	if (known || configuration.report_every_exec)
 		report_process(RECORD_EXEC, tgid, 0, fresh.epoch);

@@ -23,6 +23,9 @@ impl StopSignals {
     /// it means, and viperf goes on until the command has ended; pressed again, viperf stops sampling,
     /// and a third time it aborts.
     pub(super) fn install(runs_command: bool) -> io::Result<Arc<Self>> {
+        // A parent may have left it ignored: then the kernel would reap the command, and its exit code be lost.
+        // SAFETY: restores the default of a signal for which there is no handler.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
         let signals = Arc::new(Self::default());
         let shared_with_command = runs_command && is_in_the_terminals_foreground();
         for signal in [SIGINT, SIGTERM, SIGHUP] {

@@ -125,6 +125,7 @@ fn object_members(layout: &Layout) -> Vec<Member> {
     let CodeLayout {
         ob_type,
         ob_size,
+        version,
         first_line,
         filename,
         name,
@@ -148,6 +149,7 @@ fn object_members(layout: &Layout) -> Vec<Member> {
     vec![
         ("PyCodeObject", "ob_base.ob_base.ob_type", Some(ob_type)),
         ("PyCodeObject", "ob_base.ob_size", Some(ob_size)),
+        ("PyCodeObject", "co_version", version),
         ("PyCodeObject", "co_firstlineno", Some(first_line)),
         ("PyCodeObject", "co_filename", Some(filename)),
         ("PyCodeObject", "co_name", Some(name)),
