@@ -13,6 +13,7 @@ mod code_objects;
 mod deferred;
 mod error;
 mod executables;
+mod found;
 mod layout;
 #[cfg(test)]
 mod live_targets;

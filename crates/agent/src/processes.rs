@@ -11,20 +11,13 @@ use viperf_abi::{
     Process, ProcessRecord,
 };
 use viperf_cpython::Interpreter;
-use viperf_elf::LoadBias;
-use viperf_process::{Mapping, Pid, ProcessError};
+use viperf_process::{Pid, ProcessError};
 use viperf_sample::{SampleError, Sampler};
 
-use crate::{
-    executables::{Executables, PythonKind},
-    layout,
-};
+use crate::found::{Found, Readers};
 
 /// A process that maps something all the time, as a JIT compiler does, is read so often at most, unless samples wait for it.
 const REREAD_INTERVAL: Duration = Duration::from_millis(20);
-
-/// The kernel's array of mappings is shared by all processes.
-const MAPPINGS_OF_ONE_PROCESS: usize = 4096;
 
 /// So many deferred samples in a row that led nowhere: a program that runs code which no mapping explains.
 const FAILED_DEFERRALS: u32 = 32;
@@ -75,12 +68,6 @@ pub(crate) struct Processes {
     stale: HashMap<u32, bool>,
     notes: Vec<String>,
     told: HashSet<String>,
-}
-
-/// What is needed to read a process.
-pub(crate) struct Readers<'recording> {
-    pub(crate) sampler: &'recording mut Sampler,
-    pub(crate) executables: &'recording mut Executables,
 }
 
 impl Processes {
@@ -335,15 +322,17 @@ impl Processes {
 
     /// Reads the mappings, finds the Python, and tells the kernel.
     fn read(&mut self, pid: u32, readers: &mut Readers<'_>) -> Result<(), TrackError> {
-        let found = read_mappings(pid, readers)?;
+        let mut found = Found::read(pid, readers)?;
         let Some(tracked) = self.tracked.get_mut(&pid) else {
             return Ok(());
         };
         tracked.last_read = Instant::now();
         // Between the end of its memory and its own end a process has no mappings.
-        if found.mappings.is_empty() && tracked.run.is_some() {
+        if found.executables.is_empty() && tracked.run.is_some() {
             return Ok(());
         }
+        tracked.announce_python(pid, &found, readers.sampler)?;
+        found.add_rows(readers);
         let (unsupported, left_out) = (found.unsupported.clone(), found.left_out.clone());
         if !tracked.take(pid, found, readers.sampler)? {
             // It has ended or runs another program: the record of that is on its way.
@@ -373,6 +362,26 @@ impl Processes {
 }
 
 impl Tracked {
+    /// Tells the kernel of an interpreter before the unwind rows are built, which takes longer: until then its samples are
+    /// deferred, with their Python frames.
+    fn announce_python(
+        &mut self,
+        pid: u32,
+        found: &Found,
+        sampler: &Sampler,
+    ) -> Result<(), SampleError> {
+        let mut kernel = self.kernel;
+        kernel.flags |= PROCESS_READ;
+        let is_new = self.kernel.flags & PROCESS_PYTHON == 0;
+        let python = found.python.as_ref().filter(|_| is_new);
+        if python.is_some_and(|python| python.describe(found.glibc, &mut kernel))
+            && sampler.update_process(pid, &kernel)?
+        {
+            self.kernel = kernel;
+        }
+        Ok(())
+    }
+
     /// Takes over what was found and tells the kernel; false, and nothing changed, when the kernel knows better.
     fn take(&mut self, pid: u32, found: Found, sampler: &mut Sampler) -> Result<bool, SampleError> {
         let mut kernel = Process {
@@ -381,7 +390,7 @@ impl Tracked {
         };
         let python = found
             .python
-            .and_then(|python| python.describe(found.glibc, &mut kernel));
+            .filter(|python| python.describe(found.glibc, &mut kernel));
         let known = self
             .run
             .as_ref()
@@ -403,32 +412,12 @@ impl Tracked {
         }
         self.kernel = kernel;
         self.unconfirmed = false;
-        self.python_executable = python.as_ref().map_or(0, |(_, number)| *number);
-        self.python = python.map(|(interpreter, _)| interpreter);
+        self.python_executable = python.as_ref().map_or(0, |python| python.executable);
+        self.python = python.map(|python| python.interpreter);
         if run.is_some() {
             release(std::mem::replace(&mut self.run, run), sampler);
         }
         Ok(true)
-    }
-}
-
-/// An interpreter in one of the mappings of a process.
-struct FoundPython {
-    interpreter: Rc<Interpreter>,
-    executable: u32,
-    load_bias: LoadBias,
-}
-
-impl FoundPython {
-    /// Tells the kernel's picture of a process about it; `None` when its layout has a shape that the kernel's walk does not
-    /// know, which `read_mappings` has told.
-    fn describe(self, glibc: bool, kernel: &mut Process) -> Option<(Rc<Interpreter>, u32)> {
-        let offset = self.interpreter.static_thread_state_offset;
-        kernel.layout = layout::for_kernel(&self.interpreter.layout, offset, glibc)?;
-        kernel.flags |= PROCESS_PYTHON;
-        kernel.runtime = self.load_bias.avma(self.interpreter.runtime);
-        kernel.code_type = self.load_bias.avma(self.interpreter.code_type);
-        Some((self.interpreter, self.executable))
     }
 }
 
@@ -439,81 +428,6 @@ pub(crate) enum TrackError {
     Process(#[from] ProcessError),
     #[error(transparent)]
     Sample(#[from] SampleError),
-}
-
-/// What was found in the mappings of a process.
-#[derive(Default)]
-struct Found {
-    /// Executable ones, by address.
-    mappings: Vec<KernelMapping>,
-    python: Option<FoundPython>,
-    /// A Python that cannot be read, and why.
-    unsupported: Option<String>,
-    glibc: bool,
-    /// What had no room.
-    left_out: Option<String>,
-}
-
-fn read_mappings(pid: u32, readers: &mut Readers<'_>) -> Result<Found, ProcessError> {
-    let mut found = Found::default();
-    let mappings = viperf_process::read_mappings(Pid(pid))?;
-    for mapping in mappings.iter().filter(|mapping| mapping.executable) {
-        if found.mappings.len() == MAPPINGS_OF_ONE_PROCESS {
-            let limit = MAPPINGS_OF_ONE_PROCESS;
-            found.left_out = Some(format!(
-                "only the first {limit} executable mappings are used"
-            ));
-            break;
-        }
-        found.add(pid, mapping, readers);
-    }
-    Ok(found)
-}
-
-impl Found {
-    fn add(&mut self, pid: u32, mapping: &Mapping, readers: &mut Readers<'_>) {
-        let number = readers
-            .executables
-            .find_or_open(Pid(pid), mapping)
-            .unwrap_or(0);
-        let rows = readers
-            .executables
-            .rows(number, readers.sampler)
-            .unwrap_or_else(|error| {
-                self.left_out = Some(error.to_string());
-                None
-            });
-        let executable = readers.executables.find(number);
-        let load_bias = executable.and_then(|executable| executable.load_bias(mapping));
-        // Without a bias no address of the file can be looked up: as good as no file.
-        let (first_row, row_count) = rows.filter(|_| load_bias.is_some()).unwrap_or((0, 0));
-        self.mappings.push(KernelMapping {
-            start: mapping.start,
-            end: mapping.end,
-            load_bias: load_bias.map_or(0, |bias| bias.0),
-            first_row,
-            row_count,
-            executable: number,
-            reserved: 0,
-        });
-        let Some((executable, load_bias)) = executable.zip(load_bias) else {
-            return;
-        };
-        let name = &executable.name;
-        self.glibc |= name.starts_with("libc.so.6") || name.starts_with("libc-2.");
-        match &executable.python {
-            PythonKind::Readable(interpreter) => {
-                let interpreter = Rc::clone(interpreter);
-                self.python = Some(FoundPython {
-                    interpreter,
-                    executable: number,
-                    load_bias,
-                });
-            }
-            PythonKind::Unsupported(what) => self.unsupported = Some(what.clone()),
-            PythonKind::None => {}
-        }
-    }
 }
 
 /// Programs rename themselves, so names are read again with the mappings.

@@ -15,7 +15,7 @@ use viperf_sample::{MappingChange, Polled, Sampler};
 use crate::{
     CommandState, Outcome, Progress, RecordError, RecordOptions, Stage, Target, build_profile,
     deferred::{self, Deferred},
-    processes::Readers,
+    found::Readers,
     recording::Recording,
     stacks::{Sections, StackNumber},
     statistics::{self, Costs},

@@ -11,7 +11,8 @@ use viperf_sample::Sampler;
 
 use crate::{
     RecordError,
-    processes::{Processes, Readers, TrackError},
+    found::Readers,
+    processes::{Processes, TrackError},
 };
 
 impl From<TrackError> for RecordError {

@@ -10,8 +10,9 @@ use viperf_sample::Sampler;
 
 use crate::{
     executables::Executables,
+    found::Readers,
     live_targets::{Target, interpreters, start},
-    processes::{Processes, Readers},
+    processes::Processes,
 };
 
 /// One thread that holds the GIL, one that has released it nearly always, one without any Python frame of its own.

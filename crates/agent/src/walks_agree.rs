@@ -11,8 +11,9 @@ use viperf_unwind::{NativeFrame, Registers, Row, Rule, WalkEnd, find_rule, walk}
 
 use crate::{
     executables::Executables,
+    found::Readers,
     live_targets::{Target, interpreters, start},
-    processes::{Processes, Readers},
+    processes::Processes,
 };
 
 /// Callbacks from C, compression, hashing, signals and system calls, so that every kind of rule is met.

@@ -1,0 +1,142 @@
+//! What the mappings of a process tell: its executables, and the Python among them.
+
+use std::rc::Rc;
+
+use viperf_abi::{Mapping as KernelMapping, PROCESS_PYTHON, Process};
+use viperf_cpython::Interpreter;
+use viperf_elf::LoadBias;
+use viperf_process::{Mapping, Pid, ProcessError};
+use viperf_sample::Sampler;
+
+use crate::{
+    executables::{Executables, PythonKind},
+    layout,
+};
+
+/// The kernel's array of mappings is shared by all processes.
+const MAPPINGS_OF_ONE_PROCESS: usize = 4096;
+
+/// What is needed to read a process.
+pub(crate) struct Readers<'recording> {
+    pub(crate) sampler: &'recording mut Sampler,
+    pub(crate) executables: &'recording mut Executables,
+}
+
+/// What was found in the mappings of a process.
+#[derive(Default)]
+pub(crate) struct Found {
+    pub(crate) executables: Vec<FoundExecutable>,
+    /// For the kernel, by address; there once the rows are.
+    pub(crate) mappings: Vec<KernelMapping>,
+    pub(crate) python: Option<FoundPython>,
+    /// A Python that cannot be read, and why.
+    pub(crate) unsupported: Option<String>,
+    pub(crate) glibc: bool,
+    /// What had no room.
+    pub(crate) left_out: Option<String>,
+}
+
+/// An executable mapping, the number of its file (0 without one), and where the file has been put.
+pub(crate) struct FoundExecutable {
+    start: u64,
+    end: u64,
+    number: u32,
+    load_bias: Option<LoadBias>,
+}
+
+/// An interpreter in one of the mappings.
+pub(crate) struct FoundPython {
+    pub(crate) interpreter: Rc<Interpreter>,
+    pub(crate) executable: u32,
+    load_bias: LoadBias,
+}
+
+impl Found {
+    /// Opens every executable of a process that is new, and looks for a Python.
+    pub(crate) fn read(pid: u32, readers: &mut Readers<'_>) -> Result<Self, ProcessError> {
+        let mut found = Self::default();
+        let mappings = viperf_process::read_mappings(Pid(pid))?;
+        for mapping in mappings.iter().filter(|mapping| mapping.executable) {
+            if found.executables.len() == MAPPINGS_OF_ONE_PROCESS {
+                let limit = MAPPINGS_OF_ONE_PROCESS;
+                found.left_out = Some(format!(
+                    "only the first {limit} executable mappings are used"
+                ));
+                break;
+            }
+            found.add(pid, mapping, readers);
+        }
+        Ok(found)
+    }
+
+    /// Builds the rows of every executable that is new.
+    pub(crate) fn add_rows(&mut self, readers: &mut Readers<'_>) {
+        for found in &self.executables {
+            let rows = readers.executables.rows(found.number, readers.sampler);
+            let rows = rows.unwrap_or_else(|error| {
+                self.left_out = Some(error.to_string());
+                None
+            });
+            // Without a bias no address of the file can be looked up: as good as no file.
+            let rows = rows.filter(|_| found.load_bias.is_some());
+            let (first_row, row_count) = rows.unwrap_or((0, 0));
+            self.mappings.push(KernelMapping {
+                start: found.start,
+                end: found.end,
+                load_bias: found.load_bias.map_or(0, |bias| bias.0),
+                first_row,
+                row_count,
+                executable: found.number,
+                reserved: 0,
+            });
+        }
+    }
+
+    fn add(&mut self, pid: u32, mapping: &Mapping, readers: &mut Readers<'_>) {
+        let number = readers
+            .executables
+            .find_or_open(Pid(pid), mapping)
+            .unwrap_or(0);
+        let executable = readers.executables.find(number);
+        let load_bias = executable.and_then(|executable| executable.load_bias(mapping));
+        let (start, end) = (mapping.start, mapping.end);
+        self.executables.push(FoundExecutable {
+            start,
+            end,
+            number,
+            load_bias,
+        });
+        let Some((executable, load_bias)) = executable.zip(load_bias) else {
+            return;
+        };
+        let name = &executable.name;
+        self.glibc |= name.starts_with("libc.so.6") || name.starts_with("libc-2.");
+        match &executable.python {
+            PythonKind::Readable(interpreter) => {
+                let interpreter = Rc::clone(interpreter);
+                self.python = Some(FoundPython {
+                    interpreter,
+                    executable: number,
+                    load_bias,
+                });
+            }
+            PythonKind::Unsupported(what) => self.unsupported = Some(what.clone()),
+            PythonKind::None => {}
+        }
+    }
+}
+
+impl FoundPython {
+    /// Completes the kernel's picture of a process; false when the layout has a shape that the kernel's walk does not know.
+    pub(crate) fn describe(&self, glibc: bool, kernel: &mut Process) -> bool {
+        let offset = self.interpreter.static_thread_state_offset;
+        let Some(layout) = layout::for_kernel(&self.interpreter.layout, offset, glibc) else {
+            return false;
+        };
+        kernel.layout = layout;
+        kernel.flags |= PROCESS_PYTHON;
+        kernel.runtime = self.load_bias.avma(self.interpreter.runtime);
+        kernel.code_type = self.load_bias.avma(self.interpreter.code_type);
+        true
+    }
+}
