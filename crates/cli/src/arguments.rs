@@ -96,6 +96,10 @@ pub(crate) struct RecordArguments {
     #[arg(conflicts_with = "command", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) pids: Vec<u32>,
 
+    /// Profile every Python process of the machine, also those that start later; so it is without a target
+    #[arg(short, long, conflicts_with_all = ["pids", "command"])]
+    pub(crate) all: bool,
+
     /// Do not follow the processes that a target starts
     #[arg(long)]
     pub(crate) no_children: bool,
@@ -287,6 +291,16 @@ mod tests {
         let error = record(&["-p", "1", "--", "python3"]).unwrap_err();
         assert_eq!(error.kind(), clap::error::ErrorKind::ArgumentConflict);
         assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn the_whole_machine_and_one_target_exclude_each_other() {
+        assert!(record(&["-a"]).unwrap().all);
+        for target in [["-p", "1"], ["--", "python3"]] {
+            let arguments = [&["--all"], target.as_slice()].concat();
+            let error = record(&arguments).unwrap_err();
+            assert_eq!(error.kind(), clap::error::ErrorKind::ArgumentConflict);
+        }
     }
 
     #[test]

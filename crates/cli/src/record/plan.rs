@@ -28,6 +28,8 @@ impl RecordPlan {
     pub(super) fn resolve(arguments: RecordArguments) -> Result<Self, Failure> {
         let RecordArguments {
             pids,
+            // What no target means, said aloud.
+            all: _,
             no_children,
             rate,
             duration,
