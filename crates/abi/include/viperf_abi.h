@@ -29,7 +29,7 @@ enum limit {
 	MAX_MAPPINGS = 262144,
 	MAX_PROCESSES = 16384,
 	MAX_THREAD_STATES = 16384,
-	MAX_CODE_OBJECTS = 131072,
+	MAX_CODE_OBJECTS = 65536,
 	STACK_CACHE_SLOTS = 4096,
 	STACK_CACHE_WORDS = 65536,
 	THREAD_NAME_BYTES = 16,
@@ -40,7 +40,8 @@ enum limit {
 	/* The top of the user stack that a capture copies; a per-CPU value of the kernel has 32 KiB at most. */
 	CAPTURE_BYTES = 28672,
 	NO_OWNER = 65535,
-	CODE_IDENTITY_WORDS = 8,
+	CODE_IDENTITY_NAME_BYTES = 64,
+	CODE_IDENTITY_WORDS = 16,
 	/* A hostile process could invent a code object for every frame of every sample. */
 	MAX_DEFINITIONS_PER_SAMPLE = 256,
 };
@@ -314,8 +315,8 @@ struct code_key {
 };
 
 struct code_identity {
-	/* Where there is no co_version: length and hash of the name; size, hash and first bytes of the line table. CPython
-	 * reuses the memory of a freed code object and of its parts in the same order. */
+	/* Where there is no co_version: length and hash of the name, and its end; size, hash and start of the line table.
+	 * CPython reuses the memory of a freed code object and of its parts in the same order. */
 	unsigned long long contents[CODE_IDENTITY_WORDS];
 	unsigned long long qualname;
 	unsigned long long filename;

@@ -21,7 +21,7 @@ pub mod limit {
         MAX_MAPPINGS = 262_144;
         MAX_PROCESSES = 16384;
         MAX_THREAD_STATES = 16384;
-        MAX_CODE_OBJECTS = 131_072;
+        MAX_CODE_OBJECTS = 65536;
         STACK_CACHE_SLOTS = 4096;
         STACK_CACHE_WORDS = 65536;
         THREAD_NAME_BYTES = 16;
@@ -29,7 +29,8 @@ pub mod limit {
         CODE_BLOCK_BYTES = 256;
         CAPTURE_BYTES = 28672;
         NO_OWNER = 65535;
-        CODE_IDENTITY_WORDS = 8;
+        CODE_IDENTITY_NAME_BYTES = 64;
+        CODE_IDENTITY_WORDS = 16;
         MAX_DEFINITIONS_PER_SAMPLE = 256;
     }
     pub(crate) const NO_OWNER_U16: u16 = NO_OWNER as u16;
@@ -328,7 +329,7 @@ pub struct CodeKey {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CodeIdentity {
-    /// Where there is no `co_version`: length and hash of the name; size, hash and start of the line table.
+    /// Where there is no `co_version`: length and hash of the name, and its end; size, hash and start of the line table.
     pub contents: [u64; limit::CODE_IDENTITY_WORDS],
     /// AVMA of `co_qualname`.
     pub qualname: u64,

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use viperf_abi::{Mapping as KernelMapping, PROCESS_PYTHON, Process};
 use viperf_cpython::Interpreter;
 use viperf_elf::LoadBias;
-use viperf_process::{Mapping, Pid, ProcessError};
+use viperf_process::{Mapping, MappingKind, Pid, ProcessError};
 use viperf_sample::Sampler;
 
 use crate::{
@@ -13,8 +13,8 @@ use crate::{
     layout,
 };
 
-/// The kernel's array of mappings is shared by all processes.
-const MAPPINGS_OF_ONE_PROCESS: usize = 4096;
+/// The kernel's array of mappings is shared by all processes: so many with a file, and so many without, are used of one.
+const MAPPINGS_OF_A_KIND: usize = 4096;
 
 /// What is needed to read a process.
 pub(crate) struct Readers<'recording> {
@@ -56,14 +56,27 @@ impl Found {
     pub(crate) fn read(pid: u32, readers: &mut Readers<'_>) -> Result<Self, ProcessError> {
         let mut found = Self::default();
         let mappings = viperf_process::read_mappings(Pid(pid))?;
+        let (mut with_file, mut without) = (0, 0);
         for mapping in mappings.iter().filter(|mapping| mapping.executable) {
-            if found.executables.len() == MAPPINGS_OF_ONE_PROCESS {
-                let limit = MAPPINGS_OF_ONE_PROCESS;
+            // A JIT compiler's pages must not take the place of the libraries behind them.
+            let is_file = matches!(mapping.kind(), MappingKind::File | MappingKind::Vdso);
+            let count = if is_file {
+                &mut with_file
+            } else {
+                &mut without
+            };
+            if *count == MAPPINGS_OF_A_KIND {
+                let kind = if is_file {
+                    "of files"
+                } else {
+                    "without a file"
+                };
                 found.left_out = Some(format!(
-                    "only the first {limit} executable mappings are used"
+                    "only {MAPPINGS_OF_A_KIND} executable mappings {kind} are used"
                 ));
-                break;
+                continue;
             }
+            *count += 1;
             found.add(pid, mapping, readers);
         }
         Ok(found)

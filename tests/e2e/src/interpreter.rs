@@ -20,6 +20,8 @@ pub enum Package {
     Numpy,
     /// `django`.
     Django,
+    /// `greenlet`.
+    Greenlet,
 }
 
 impl Package {
@@ -27,6 +29,7 @@ impl Package {
         match self {
             Self::Numpy => "numpy",
             Self::Django => "django",
+            Self::Greenlet => "greenlet",
         }
     }
 }

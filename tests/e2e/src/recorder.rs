@@ -38,6 +38,7 @@ pub struct Recorder {
     folder: PathBuf,
     arguments: Vec<OsString>,
     command: Vec<OsString>,
+    launcher: Vec<OsString>,
     duration: Duration,
 }
 
@@ -72,6 +73,7 @@ impl Recorder {
             folder,
             arguments: Vec::new(),
             command: Vec::new(),
+            launcher: Vec::new(),
             duration: Duration::ZERO,
         })
     }
@@ -104,6 +106,12 @@ impl Recorder {
         self
     }
 
+    /// A program that becomes viperf: it is started with these words and, after them, viperf's own.
+    pub fn launcher(mut self, words: &[impl AsRef<std::ffi::OsStr>]) -> Self {
+        self.launcher = words.iter().map(|word| word.as_ref().to_owned()).collect();
+        self
+    }
+
     /// The folded file of this run.
     pub fn output(&self) -> PathBuf {
         self.folder.join("stacks.folded")
@@ -114,8 +122,11 @@ impl Recorder {
     /// # Errors
     /// The binary is missing or does not start.
     pub fn start(&self) -> Result<Child> {
-        let mut command = Command::new(viperf_binary()?);
-        command.arg("record").args(&self.arguments);
+        let mut words = self.launcher.clone();
+        words.push(viperf_binary()?.into());
+        let (program, before) = words.split_first().context("no word to start")?;
+        let mut command = Command::new(program);
+        command.args(before).arg("record").args(&self.arguments);
         command
             .arg("-o")
             .arg(self.output())
@@ -134,12 +145,20 @@ impl Recorder {
     ///
     /// # Errors
     /// It does not end in time, or a file it wrote cannot be read as what it should be.
-    pub fn finish(&self, mut child: Child) -> Result<Recording> {
-        let Some(status) = wait_at_most(&mut child, self.duration + GRACE)? else {
+    pub fn finish(&self, child: Child) -> Result<Recording> {
+        self.finish_within(child, self.duration + GRACE)
+    }
+
+    /// As [`Recorder::finish`], with a limit of its own.
+    ///
+    /// # Errors
+    /// As [`Recorder::finish`].
+    pub fn finish_within(&self, mut child: Child, limit: Duration) -> Result<Recording> {
+        let Some(status) = wait_at_most(&mut child, limit)? else {
             child.kill().ok();
             child.wait().ok();
             bail!(
-                "viperf was still running {GRACE:?} after its duration; it said:\n{}",
+                "viperf was still running after {limit:?}; it said:\n{}",
                 self.text("stderr.txt")
             );
         };

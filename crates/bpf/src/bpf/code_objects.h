@@ -110,6 +110,7 @@ __noinline s64 define_code(u64 address, u32 id)
 static __always_inline void read_identity(struct scratch *s, struct code_identity *identity)
 {
 	const struct python_layout *layout = &s->process.layout;
+	u64 head[3] = {};
 
 	identity->qualname = block_u64(s->code_block, layout->code_qualname, CODE_BLOCK_BYTES);
 	identity->filename = block_u64(s->code_block, layout->code_filename, CODE_BLOCK_BYTES);
@@ -119,9 +120,22 @@ static __always_inline void read_identity(struct scratch *s, struct code_identit
 		identity->version = block_u64(s->code_block, layout->code_version, CODE_BLOCK_BYTES);
 		return;
 	}
-	/* str: length, hash. bytes: ob_size, ob_shash, the bytes. What cannot be read is zero and tells nothing. */
-	read_user(&identity->contents[0], 2 * sizeof(u64), identity->qualname + layout->text_length);
-	read_user(&identity->contents[2], 6 * sizeof(u64), identity->line_table + layout->bytes_size);
+	/* 3.11. What cannot be read is zero and tells nothing. A str begins with length, hash (-1 unless interned) and state. */
+	if (!read_user(head, sizeof(head), identity->qualname + layout->text_length)) {
+		u64 data = identity->qualname + (head[2] & 1 << 6 ? layout->text_ascii_data : layout->text_compact_data);
+		u64 size = head[0] * ((head[2] >> 2) & 7);
+
+		identity->contents[0] = head[0];
+		identity->contents[1] = head[1];
+		/* The end: names of one function made again differ there, and what is behind a short name is not its own. */
+		if (size > CODE_IDENTITY_NAME_BYTES) {
+			data += size - CODE_IDENTITY_NAME_BYTES;
+			size = CODE_IDENTITY_NAME_BYTES;
+		}
+		read_user(&identity->contents[2], size, data);
+	}
+	/* bytes: ob_size, ob_shash, the bytes. */
+	read_user(&identity->contents[10], 6 * sizeof(u64), identity->line_table + layout->bytes_size);
 }
 
 static __always_inline int is_same_code(const struct code_identity *left, const struct code_identity *right)

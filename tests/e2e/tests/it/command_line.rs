@@ -67,7 +67,7 @@ pub(crate) fn plan(plan: &mut Plan, interpreters: &[Interpreter]) {
     }
 }
 
-fn viperf(arguments: &[&str]) -> Result<Output> {
+pub(crate) fn viperf(arguments: &[&str]) -> Result<Output> {
     let run = Command::new(viperf_binary()?)
         .args(arguments)
         .stdin(Stdio::null())
@@ -76,7 +76,7 @@ fn viperf(arguments: &[&str]) -> Result<Output> {
 }
 
 /// Checks the exit code, that standard error names what it must, and that it is fit for people.
-fn ends_with(output: &Output, code: i32, named: &[&str]) -> Result<()> {
+pub(crate) fn ends_with(output: &Output, code: i32, named: &[&str]) -> Result<()> {
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(
         output.status.code() == Some(code),

@@ -2,15 +2,21 @@
 
 mod children;
 mod command_line;
+mod commands;
 mod completeness;
+mod freed_code;
+mod greenlets;
 mod late_import;
 mod lifecycle;
+mod many_mappings;
 mod nested;
 mod other_programs;
 mod page;
+mod prefork;
 mod recursion;
 mod shares;
 mod talk;
+mod targets;
 mod threads;
 mod volume;
 
@@ -27,8 +33,12 @@ fn main() -> ExitCode {
 
     command_line::plan(&mut plan, &interpreters);
     lifecycle::plan(&mut plan, &interpreters);
+    commands::plan(&mut plan, &interpreters);
+    targets::plan(&mut plan, &interpreters);
     other_programs::plan(&mut plan, &interpreters);
     children::plan(&mut plan, &interpreters);
+    prefork::plan(&mut plan, &interpreters);
+    many_mappings::plan(&mut plan, &interpreters);
     page::plan(&mut plan, &interpreters);
     for interpreter in interpreters
         .iter()
@@ -38,6 +48,8 @@ fn main() -> ExitCode {
         nested::plan(&mut plan, interpreter);
         threads::plan(&mut plan, interpreter);
         recursion::plan(&mut plan, interpreter);
+        greenlets::plan(&mut plan, interpreter);
+        freed_code::plan(&mut plan, interpreter);
         late_import::plan(&mut plan, interpreter);
         completeness::plan(&mut plan, interpreter);
     }
