@@ -265,6 +265,20 @@ impl Processes {
         }
     }
 
+    /// Forgets a process that has ended without a record of it: the record was lost, or its end had begun before the kernel
+    /// knew it as a target.
+    pub(crate) fn forget_if_gone(&mut self, pid: u32, sampler: &mut Sampler) {
+        if self.tracked.contains_key(&pid) && viperf_process::is_gone(Pid(pid)) {
+            sampler.remove_process(pid);
+            self.exit(pid, sampler);
+        }
+    }
+
+    /// The processes that are targets now.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.tracked.keys().copied().collect()
+    }
+
     /// Reads the processes again whose mappings have changed. One that is gone has ended; what else goes wrong with one is
     /// told, and does not end the recording of the others.
     pub(crate) fn read_stale(&mut self, readers: &mut Readers<'_>) {
@@ -279,7 +293,7 @@ impl Processes {
             match self.read(pid, readers) {
                 Ok(()) => {}
                 Err(TrackError::Process(ProcessError::NoSuchProcess { .. })) => {
-                    self.exit(pid, readers.sampler);
+                    self.forget_if_gone(pid, readers.sampler);
                 }
                 Err(error) => self.tell(error.to_string()),
             }

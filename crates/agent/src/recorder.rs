@@ -24,6 +24,8 @@ use crate::{
 
 /// Records wait in the ring so long at most; events of processes do not wait.
 const POLL: Duration = Duration::from_millis(50);
+/// How often every target is looked after, whether it still lives.
+const ROLL_CALL: Duration = Duration::from_secs(5);
 /// How often the caller is told how it stands.
 const PROGRESS: Duration = Duration::from_millis(250);
 
@@ -86,6 +88,7 @@ struct Recorder<'options> {
     started: SystemTime,
     first_sample: Option<Duration>,
     last_progress: (Instant, u64),
+    last_roll_call: Instant,
     /// Process events that have been lost, as far as is known.
     lost_events: u64,
     /// Deferred samples whose capture has not come yet, by CPU.
@@ -146,6 +149,7 @@ impl<'options> Recorder<'options> {
             started: SystemTime::now(),
             first_sample: None,
             last_progress: (now, 0),
+            last_roll_call: now,
             lost_events: 0,
             uncaptured: HashMap::new(),
             deferred: Vec::new(),
@@ -173,6 +177,7 @@ impl<'options> Recorder<'options> {
             let now = Instant::now();
             if now.duration_since(self.last_progress.0) >= PROGRESS {
                 self.report(now, progress);
+                self.forget_gone(now);
             }
             let over = self
                 .options
@@ -201,6 +206,23 @@ impl<'options> Recorder<'options> {
             self.first_sample,
             self.sampling_since.elapsed(),
         )
+    }
+
+    /// Looks after targets that may have ended unseen: those that were named, which the end of the recording waits for, each
+    /// time, and all others now and then.
+    fn forget_gone(&mut self, now: Instant) {
+        let processes = &mut self.recording.processes;
+        let mut pids = match &self.options.target {
+            Target::Pids(pids) => pids.clone(),
+            Target::Command(_) | Target::EveryPython => Vec::new(),
+        };
+        if now.duration_since(self.last_roll_call) >= ROLL_CALL {
+            self.last_roll_call = now;
+            pids = processes.pids();
+        }
+        for pid in pids {
+            processes.forget_if_gone(pid, &mut self.sampler);
+        }
     }
 
     fn targets_ended(&self) -> bool {

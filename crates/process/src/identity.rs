@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, fs, io::Read, os::unix::ffi::OsStringExt};
 
-use crate::{Pid, ProcessError, Tid};
+use crate::{Pid, ProcessError, Tid, list_threads};
 
 /// A command line longer than this is cut: the kernel allows 2 MiB and more, and the target chooses it.
 const COMMAND_LINE_LIMIT: u64 = 64 * 1024;
@@ -111,6 +111,16 @@ pub fn is_kernel_thread(pid: Pid) -> Result<bool, ProcessError> {
 /// Whether the process has ended and only waits for its parent to collect its exit code.
 pub(crate) fn has_ended(pid: Pid) -> Result<bool, ProcessError> {
     Ok(matches!(read_stat(pid)?.state, b'Z' | b'X' | b'x'))
+}
+
+/// Whether nothing of the process runs any longer. Its first thread alone can have ended, while others go on.
+#[must_use]
+pub fn is_gone(pid: Pid) -> bool {
+    match has_ended(pid) {
+        Ok(ended) => ended && list_threads(pid).map_or(true, |threads| threads.len() < 2),
+        Err(ProcessError::NoSuchProcess { .. }) => true,
+        Err(_) => false,
+    }
 }
 
 /// The fields of `/proc/PID/stat` that viperf uses.
@@ -254,6 +264,19 @@ mod tests {
     fn errors_name_the_process_and_the_remedy() {
         let error = read_comm(Pid(u32::MAX)).unwrap_err();
         assert!(error.to_string().contains("no process 4294967295"));
+    }
+
+    #[test]
+    fn a_process_is_gone_when_its_last_thread_is() {
+        assert!(!is_gone(Pid(std::process::id())));
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = Pid(child.id());
+        // Not waited for, it stays as a zombie.
+        while !is_gone(pid) {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        child.wait().unwrap();
+        assert!(is_gone(pid));
     }
 
     #[test]
