@@ -344,7 +344,6 @@ struct configuration {
 	/* Children of targets are targets. */
 	unsigned int follow_children;
 	unsigned int capture;
-	unsigned int cpu_count;
 	/* Report every exec of the machine, not only the targets'. */
 	unsigned int report_every_exec;
 };

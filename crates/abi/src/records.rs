@@ -359,8 +359,6 @@ pub struct Configuration {
     pub follow_children: u32,
     /// 1: send a capture with every sample (tests).
     pub capture: u32,
-    /// Possible CPUs.
-    pub cpu_count: u32,
     /// 1: report every exec of the machine.
     pub report_every_exec: u32,
 }

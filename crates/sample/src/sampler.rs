@@ -94,10 +94,7 @@ impl Sampler {
         let cpu_count = libbpf_rs::num_possible_cpus()
             .map_err(|source| SampleError::from_bpf("counting the CPUs", source))?
             as u32;
-        let object = load_object(Configuration {
-            cpu_count,
-            ..configuration
-        })?;
+        let object = load_object(configuration, cpu_count)?;
         let mapping_array = find_map(&object, "mappings")?;
         let bytes = limit::MAX_MAPPINGS * size_of::<Mapping>();
         let received = Rc::new(RefCell::new(Vec::new()));
@@ -293,7 +290,7 @@ impl Sampler {
     }
 }
 
-fn load_object(configuration: Configuration) -> Result<Object, SampleError> {
+fn load_object(configuration: Configuration, cpu_count: u32) -> Result<Object, SampleError> {
     if !std::path::Path::new("/sys/kernel/btf/vmlinux").exists() {
         return Err(SampleError::NoBtf);
     }
@@ -305,7 +302,7 @@ fn load_object(configuration: Configuration) -> Result<Object, SampleError> {
         let changed = if map.name() == ".rodata.configuration" {
             map.set_initial_value(configuration.as_bytes())
         } else if map.name() == "stack_caches" {
-            map.set_max_entries(configuration.cpu_count)
+            map.set_max_entries(cpu_count)
         } else {
             Ok(())
         };

@@ -207,7 +207,6 @@ fn records_are_the_same_in_c_and_rust() {
             kernel,
             follow_children,
             capture,
-            cpu_count,
             report_every_exec
         }
     );
