@@ -10,6 +10,7 @@ mod command;
 mod debian;
 mod demo;
 mod layers;
+mod layouts;
 mod python;
 mod setup;
 mod stages;
@@ -55,6 +56,8 @@ enum Verb {
     Tidy,
     /// Checks which crate may use which, and who may read /proc or call the kernel
     Layers,
+    /// Derives the layout file of a CPython version, and writes it to the output
+    Layout(layouts::Wanted),
 }
 
 fn main() -> ExitCode {
@@ -88,6 +91,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Ci { stage: None } => stages::run(&stages::Stage::ALL),
         Verb::Tidy => stages::run(&[stages::Stage::Tidy]),
         Verb::Layers => stages::run(&[stages::Stage::Layers]),
+        Verb::Layout(wanted) => layouts::run(&wanted),
     }
 }
 

@@ -42,6 +42,9 @@ enum limit {
 	NO_OWNER = 65535,
 	CODE_IDENTITY_NAME_BYTES = 64,
 	CODE_IDENTITY_WORDS = 16,
+	CLASS_NAME_BYTES = 128,
+	/* Thread states of one thread: one for each interpreter that it has entered. */
+	MAX_OWN_THREAD_STATES = 4,
 	/* A hostile process could invent a code object for every frame of every sample. */
 	MAX_DEFINITIONS_PER_SAMPLE = 256,
 };
@@ -136,51 +139,105 @@ struct mapping {
 /* Offsets in bytes; named as in `crates/cpython/layouts`. */
 struct python_layout {
 	unsigned short runtime_interpreters_head;
+	/* 0: the interpreter keeps no pthread key. */
 	unsigned short runtime_auto_tss_key;
 	unsigned short interpreter_next;
 	unsigned short interpreter_threads_head;
+	/* Back link of the list of threads, with LAYOUT_BACK_LINKS. */
+	unsigned short thread_previous;
 	unsigned short thread_next;
+	unsigned short thread_interpreter;
 	unsigned short thread_id;
-	/* The thread state's frame pointer, or its cframe pointer with LAYOUT_CFRAME. */
+	/* The innermost frame, where no cframe leads to it. */
 	unsigned short thread_frame;
+	/* With LAYOUT_CFRAME. */
+	unsigned short thread_cframe;
 	/* The cframe that is part of the thread state: the end of the chain of cframes. */
 	unsigned short thread_root_cframe;
+	/* Pointer to the outermost frame, which runs nothing; 0: there is none (before 3.15). */
+	unsigned short thread_base_frame;
 	unsigned short cframe_current_frame;
 	unsigned short cframe_previous;
+	/* The part of a frame that holds all that is read of it; at most FRAME_BLOCK_BYTES. */
+	unsigned short frame_size;
 	unsigned short frame_code;
 	unsigned short frame_previous;
+	/* Pointer to the instruction, or its 32-bit index with LAYOUT_CALL_PER_FRAME. */
 	unsigned short frame_instruction;
 	unsigned short frame_owner;
 	unsigned short frame_is_entry;
 	unsigned short entry_owner;
+	/* Which copy of the bytecode the frame runs; 0: there are none. */
+	unsigned short frame_copy;
+	unsigned short frame_locals;
+	/* At most CODE_BLOCK_BYTES. */
 	unsigned short code_size;
 	unsigned short code_first_line;
 	unsigned short code_filename;
+	/* co_name where there is no co_qualname. */
 	unsigned short code_qualname;
 	unsigned short code_name;
 	unsigned short code_line_table;
 	unsigned short code_instructions;
+	/* Pointer to the copies of the bytecode; 0: there are none. */
+	unsigned short code_copies;
+	/* co_version, different for every code object; 0 where there is none (to 3.11). */
+	unsigned short code_version;
+	/* The next four up to 3.10, where the first argument tells the class. */
+	unsigned short code_argument_count;
+	unsigned short code_local_count;
+	unsigned short code_variable_names;
+	unsigned short code_cell_names;
 	unsigned short text_length;
+	/* 0 with LAYOUT_BYTE_STRINGS. */
 	unsigned short text_state;
+	/* Lowest of the kind's three bits; the bits for compact and ASCII follow. */
+	unsigned short text_kind_shift;
 	unsigned short text_ascii_data;
 	unsigned short text_compact_data;
 	unsigned short bytes_size;
 	unsigned short bytes_data;
-	/* co_version, different for every code object; 0 where there is none (3.11). */
-	unsigned short code_version;
+	/* Of every object. */
+	unsigned short object_type;
+	unsigned short type_name;
+	unsigned short type_flags;
+	unsigned short tuple_items;
+	/* An enum line_table_kind: the kernel only passes it on. */
+	unsigned short line_table_kind;
 	unsigned int flags;
 	/* fs-relative offset of _Py_tss_tstate, 0 where it is not known. */
 	int thread_state_tls;
 };
 
 enum layout_flag {
-	/* The frame chain starts at a cframe on the C stack (3.11, 3.12). */
+	/* A chain of cframes on the C stack accompanies the chain of frames (3.10 to 3.12). */
 	LAYOUT_CFRAME = 1,
 	/* A frame with is_entry set ends its group and the cframe is the group's address (3.11);
 	 * otherwise a frame whose owner is entry_owner does, and is the address itself. */
 	LAYOUT_IS_ENTRY = 2,
 	/* pthread keys are where glibc has them. */
 	LAYOUT_GLIBC_KEYS = 4,
+	/* pthread keys are where musl has them. */
+	LAYOUT_MUSL_KEYS = 8,
+	/* Every frame is run by an eval call of its own (to 3.10); with LAYOUT_CFRAME each has a cframe, else nothing ties
+	 * it to the C stack. */
+	LAYOUT_CALL_PER_FRAME = 16,
+	/* Names are byte strings (2.7). */
+	LAYOUT_BYTE_STRINGS = 32,
+	/* The list of threads is linked both ways (3.6 and later). */
+	LAYOUT_BACK_LINKS = 64,
+};
+
+/* How the code objects of a version keep their lines. */
+enum line_table_kind {
+	/* co_lnotab of 2.7. */
+	LINE_TABLE_LNOTAB_UNSIGNED = 1,
+	/* co_lnotab of 3.6 to 3.9. */
+	LINE_TABLE_LNOTAB = 2,
+	/* co_linetable of 3.10. */
+	LINE_TABLE_RANGES = 3,
+	/* co_linetable of 3.11 and later. */
+	LINE_TABLE_LOCATIONS = 4,
 };
 
 enum process_flag {
@@ -233,6 +290,10 @@ enum sample_flag {
 	SAMPLE_DEFERRED = 1,
 	/* The interpreter was known, so that all Python frames are there. */
 	SAMPLE_PYTHON = 2,
+	/* Every Python frame is one native eval call, and only user space knows which native frames these are. */
+	SAMPLE_CALL_PER_FRAME = 4,
+	/* The thread has no thread state: it has never been in Python, or has left it for good. */
+	SAMPLE_NO_THREAD_STATE = 8,
 };
 
 /* A sample with its stack: three sections of words, each leaf first. */
@@ -257,6 +318,10 @@ struct text_header {
 enum code_flag {
 	/* Not a function of the program: CPython's own trampoline (_Py_InitCleanup). */
 	CODE_SHIM = 1,
+	/* The first argument is called self or cls: its class follows (to 3.10). */
+	CODE_CLASS = 2,
+	/* The class is an old-style one (2.7). */
+	CODE_OLD_CLASS = 4,
 };
 
 struct code_record {
@@ -270,10 +335,14 @@ struct code_record {
 	/* Bytes of the line table in the process and in this record. */
 	unsigned int line_table_size;
 	unsigned int line_table_captured;
-	unsigned int reserved;
+	/* An enum line_table_kind. */
+	unsigned int line_table_kind;
 	unsigned long long line_table_address;
 	struct text_header qualname;
 	struct text_header filename;
+	/* With CODE_CLASS: the class of the first argument, and its name, NUL-terminated; empty if it could not be read. */
+	unsigned long long class_address;
+	unsigned char class_name[CLASS_NAME_BYTES];
 	unsigned char qualname_bytes[MAX_TEXT_BYTES];
 	unsigned char filename_bytes[MAX_TEXT_BYTES];
 	/* Sent only as far as it was captured. */

@@ -13,12 +13,17 @@ mod records;
 mod word;
 
 pub use decode::{CodeText, PlainData, Record, decode_record};
-pub use python_layout::{LAYOUT_CFRAME, LAYOUT_GLIBC_KEYS, LAYOUT_IS_ENTRY, PythonLayout};
+pub use python_layout::{
+    LAYOUT_BACK_LINKS, LAYOUT_BYTE_STRINGS, LAYOUT_CALL_PER_FRAME, LAYOUT_CFRAME,
+    LAYOUT_GLIBC_KEYS, LAYOUT_IS_ENTRY, LAYOUT_MUSL_KEYS, PythonLayout,
+};
 pub use reason::Reason;
 pub use records::{
-    CODE_SHIM, CaptureRecord, CodeIdentity, CodeKey, CodeRecord, Configuration, Lost, Mapping,
-    PROCESS_NEVER_DEFER, PROCESS_PYTHON, PROCESS_READ, PROCESS_STARTS_TARGET, PROCESS_TARGET,
-    Process, ProcessRecord, RecordHeader, RecordKind, SAMPLE_DEFERRED, SAMPLE_PYTHON, SampleRecord,
+    CODE_CLASS, CODE_OLD_CLASS, CODE_SHIM, CaptureRecord, CodeIdentity, CodeKey, CodeRecord,
+    Configuration, LINE_TABLE_LNOTAB, LINE_TABLE_LNOTAB_UNSIGNED, LINE_TABLE_LOCATIONS,
+    LINE_TABLE_RANGES, Lost, Mapping, PROCESS_NEVER_DEFER, PROCESS_PYTHON, PROCESS_READ,
+    PROCESS_STARTS_TARGET, PROCESS_TARGET, Process, ProcessRecord, RecordHeader, RecordKind,
+    SAMPLE_CALL_PER_FRAME, SAMPLE_DEFERRED, SAMPLE_NO_THREAD_STATE, SAMPLE_PYTHON, SampleRecord,
     StackRecord, TextHeader, UnwindRow, limit,
 };
 pub use word::{Word, WordKind};

@@ -31,6 +31,8 @@ pub mod limit {
         NO_OWNER = 65535;
         CODE_IDENTITY_NAME_BYTES = 64;
         CODE_IDENTITY_WORDS = 16;
+        CLASS_NAME_BYTES = 128;
+        MAX_OWN_THREAD_STATES = 4;
         MAX_DEFINITIONS_PER_SAMPLE = 256;
     }
     pub(crate) const NO_OWNER_U16: u16 = NO_OWNER as u16;
@@ -164,6 +166,10 @@ pub struct RecordHeader {
 pub const SAMPLE_DEFERRED: u32 = 1;
 /// The interpreter was known, so that all Python frames are there.
 pub const SAMPLE_PYTHON: u32 = 2;
+/// Every Python frame is one native eval call, and only user space knows which native frames these are.
+pub const SAMPLE_CALL_PER_FRAME: u32 = 4;
+/// The thread has no thread state: it has never been in Python, or has left it for good.
+pub const SAMPLE_NO_THREAD_STATE: u32 = 8;
 
 /// `struct sample_record`: a sample whose stack is known by (cpu, slot).
 #[repr(C)]
@@ -183,7 +189,7 @@ pub struct SampleRecord {
     pub slot: u32,
     /// The process's epoch.
     pub epoch: u32,
-    /// `SAMPLE_DEFERRED`.
+    /// `SAMPLE_*`.
     pub flags: u32,
     /// The kernel's name of the thread, NUL-terminated.
     pub thread_name: [u8; limit::THREAD_NAME_BYTES],
@@ -221,8 +227,21 @@ pub struct TextHeader {
     pub ascii: u8,
 }
 
+/// The line table is `co_lnotab` of 2.7.
+pub const LINE_TABLE_LNOTAB_UNSIGNED: u16 = 1;
+/// The line table is `co_lnotab` of 3.6 to 3.9.
+pub const LINE_TABLE_LNOTAB: u16 = 2;
+/// The line table is `co_linetable` of 3.10.
+pub const LINE_TABLE_RANGES: u16 = 3;
+/// The line table is `co_linetable` of 3.11 and later.
+pub const LINE_TABLE_LOCATIONS: u16 = 4;
+
 /// Not a function of the program: CPython's own trampoline (`_Py_InitCleanup`).
 pub const CODE_SHIM: u32 = 1;
+/// The first argument is called `self` or `cls`: its class follows (to 3.10).
+pub const CODE_CLASS: u32 = 2;
+/// The class is an old-style one (2.7).
+pub const CODE_OLD_CLASS: u32 = 4;
 
 /// `struct code_record` as far as its size is fixed; the captured line table follows.
 #[repr(C)]
@@ -240,20 +259,24 @@ pub struct CodeRecord {
     pub first_line: i32,
     /// AVMA of the code object.
     pub address: u64,
-    /// `CODE_SHIM`.
+    /// `CODE_*`.
     pub flags: u32,
     /// Bytes of the line table in the process.
     pub line_table_size: u32,
     /// Bytes of it that follow this record.
     pub line_table_captured: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// A `LINE_TABLE_*`.
+    pub line_table_kind: u32,
     /// AVMA of the bytes object that holds it.
     pub line_table_address: u64,
     /// `co_qualname`.
     pub qualname: TextHeader,
     /// `co_filename`.
     pub filename: TextHeader,
+    /// With `CODE_CLASS`: AVMA of the class of the first argument.
+    pub class_address: u64,
+    /// Its name, NUL-terminated; empty if it could not be read.
+    pub class_name: [u8; limit::CLASS_NAME_BYTES],
     /// Characters of the qualname.
     pub qualname_bytes: [u8; limit::MAX_TEXT_BYTES],
     /// Characters of the file name.

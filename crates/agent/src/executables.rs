@@ -4,6 +4,7 @@ use std::{
     collections::{HashMap, HashSet},
     fs::File,
     io::Write,
+    ops::Range,
     os::{fd::AsRawFd, unix::fs::FileExt},
     path::PathBuf,
     rc::Rc,
@@ -14,6 +15,8 @@ use viperf_cpython::{Detection, Interpreter};
 use viperf_elf::{Image, LoadBias, LoadSegment};
 use viperf_process::{Mapping, MappingKind, Pid};
 use viperf_sample::{SampleError, Sampler};
+
+use crate::layout::CLibrary;
 
 /// Larger files are not read whole; they are shown without unwinding through them.
 const LARGEST_FILE: u64 = 4 << 30;
@@ -43,6 +46,10 @@ pub(crate) struct Executable {
     pub(crate) name: String,
     segments: Vec<LoadSegment>,
     pub(crate) python: PythonKind,
+    /// The C library that this is, if it is one.
+    pub(crate) library: CLibrary,
+    /// The evaluation loop, where its calls are counted (SVMA).
+    eval: Vec<Range<u64>>,
     rows: Option<(u32, u32)>,
     /// It could not be read or has no unwind information.
     rows_failed: bool,
@@ -107,6 +114,12 @@ impl Executables {
     /// The executable with this number.
     pub(crate) fn find(&self, number: u32) -> Option<&Executable> {
         self.all.get((number as usize).checked_sub(1)?)
+    }
+
+    /// Whether native code runs Python frames one by one.
+    pub(crate) fn is_eval(&self, number: u32, svma: u64) -> bool {
+        let executable = self.find(number);
+        executable.is_some_and(|found| found.eval.iter().any(|part| part.contains(&svma)))
     }
 
     /// The executable with this number, to be read.
@@ -200,6 +213,13 @@ fn open(pid: Pid, mapping: &Mapping) -> std::io::Result<Executable> {
     read_code(&file, &mut bytes);
     let image = Image::parse(&bytes).ok();
     let python = image.as_ref().map_or(PythonKind::None, find_python);
+    let library = image.as_ref().map_or(CLibrary::Unknown, find_library);
+    let eval = match &python {
+        PythonKind::Readable(interpreter) if interpreter.layout.has_call_per_frame() => {
+            find_eval(&file)
+        }
+        _ => Vec::new(),
+    };
     let segments = image
         .map(|image| image.load_segments().to_vec())
         .unwrap_or_default();
@@ -208,6 +228,8 @@ fn open(pid: Pid, mapping: &Mapping) -> std::io::Result<Executable> {
         name,
         segments,
         python,
+        library,
+        eval,
         rows: None,
         rows_failed: false,
     })
@@ -219,6 +241,35 @@ fn find_python(image: &Image<'_>) -> PythonKind {
         Detection::Unsupported { what } => PythonKind::Unsupported(what),
         Detection::Python(interpreter) => PythonKind::Readable(Rc::from(interpreter)),
     }
+}
+
+/// By what only one of them exports.
+fn find_library(image: &Image<'_>) -> CLibrary {
+    let defines = |name| image.symbol(name).is_some();
+    if defines("gnu_get_libc_version") {
+        CLibrary::Glibc
+    } else if defines("__libc_start_main") && defines("pthread_getspecific") {
+        CLibrary::Musl
+    } else {
+        CLibrary::Unknown
+    }
+}
+
+/// The code of the evaluation loop; empty if it cannot be found, and then its frames are shown as they are.
+fn find_eval(file: &File) -> Vec<Range<u64>> {
+    let Some(mut bytes) = read_file(file, is_wanted_for_eval) else {
+        return Vec::new();
+    };
+    let place = Image::parse(&bytes).ok().and_then(|image| {
+        let (svma, length) = viperf_cpython::eval_function_code(&image)?;
+        Some((image.file_offset(svma)?, length))
+    });
+    read_code_at(file, &mut bytes, place);
+    let Ok(image) = Image::parse(&bytes) else {
+        return Vec::new();
+    };
+    let parts = viperf_unwind::find_moved_parts(&image).unwrap_or_default();
+    viperf_cpython::find_eval_function(&image, &parts)
 }
 
 /// The kernel's own library exists only in memory: a file of ours with its bytes. It is the same in every process, and
@@ -255,20 +306,29 @@ fn read_code(file: &File, bytes: &mut [u8]) {
     let Ok(image) = Image::parse(bytes) else {
         return;
     };
-    if image.section(".PyRuntime").is_none() {
-        return;
-    }
     let places: Vec<_> = viperf_cpython::code_to_detect(&image)
         .into_iter()
         .filter_map(|(svma, length)| Some((image.file_offset(svma)?, length)))
         .collect();
+    read_code_at(file, bytes, places);
+}
+
+/// Fills in parts of a file that has been read partially: offset and length.
+fn read_code_at(file: &File, bytes: &mut [u8], places: impl IntoIterator<Item = (u64, usize)>) {
     for (offset, length) in places {
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         if let Some(code) = bytes.get_mut(start..start.saturating_add(length)) {
-            // Without it only a cheaper way to the thread state is missing.
+            // What cannot be read stays zero, which nothing is decoded from.
             let _ = file.read_exact_at(code, offset);
         }
     }
+}
+
+fn is_wanted_for_eval(section: &str, _all: &[&str]) -> bool {
+    matches!(
+        section,
+        ".dynsym" | ".dynstr" | ".symtab" | ".strtab" | ".eh_frame" | ".eh_frame_hdr"
+    )
 }
 
 fn is_wanted_for_rows(section: &str, _all: &[&str]) -> bool {

@@ -10,7 +10,7 @@ use viperf_sample::Sampler;
 
 use crate::{
     executables::{Executables, PythonKind},
-    layout,
+    layout::{self, CLibrary},
 };
 
 /// The kernel's array of mappings is shared by all processes: so many with a file, and so many without, are used of one.
@@ -31,7 +31,7 @@ pub(crate) struct Found {
     pub(crate) python: Option<FoundPython>,
     /// A Python that cannot be read, and why.
     pub(crate) unsupported: Option<String>,
-    pub(crate) glibc: bool,
+    pub(crate) library: CLibrary,
     /// What had no room.
     pub(crate) left_out: Option<String>,
 }
@@ -122,8 +122,9 @@ impl Found {
         let Some((executable, load_bias)) = executable.zip(load_bias) else {
             return;
         };
-        let name = &executable.name;
-        self.glibc |= name.starts_with("libc.so.6") || name.starts_with("libc-2.");
+        if executable.library != CLibrary::Unknown {
+            self.library = executable.library;
+        }
         match &executable.python {
             PythonKind::Readable(interpreter) => {
                 let interpreter = Rc::clone(interpreter);
@@ -141,9 +142,9 @@ impl Found {
 
 impl FoundPython {
     /// Completes the kernel's picture of a process; false when the layout has a shape that the kernel's walk does not know.
-    pub(crate) fn describe(&self, glibc: bool, kernel: &mut Process) -> bool {
+    pub(crate) fn describe(&self, library: CLibrary, kernel: &mut Process) -> bool {
         let offset = self.interpreter.static_thread_state_offset;
-        let Some(layout) = layout::for_kernel(&self.interpreter.layout, offset, glibc) else {
+        let Some(layout) = layout::for_kernel(&self.interpreter.layout, offset, library) else {
             return false;
         };
         kernel.layout = layout;

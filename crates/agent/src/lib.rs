@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod build_profile;
+mod calls;
 mod code_objects;
 mod deferred;
 mod error;

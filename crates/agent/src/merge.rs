@@ -48,28 +48,21 @@ pub(crate) fn merge(kernel: &[u64], native: &[u64], python: &[u64], native_walke
             merged.note(reason.unwrap_or(Reason::NativeUnsupportedRule));
         }
     }
-    let mut run = Vec::new();
+    let (mut runs, rest) = merged.split_runs(python);
+    // A thread that has entered several interpreters has a chain of runs in each, which alternate on the C stack.
+    runs.sort_by_key(|run| run.owner.unwrap_or(u16::MAX));
     let mut shown = 0;
-    for word in python.iter().copied().map(Word::decode) {
-        match word {
-            Word::Python { code, unit } => run.push(MergedFrame::Python { code, unit }),
-            Word::Entry { owner } => {
-                merged.push_run(&native, &mut shown, &mut run, owner, native_walked);
-            }
-            // A deferred sample that could not be finished.
-            Word::EntryAddress(_) => {
-                merged.push_run(&native, &mut shown, &mut run, None, native_walked);
-            }
-            Word::Reason(reason) => {
-                let reason = reason.unwrap_or(Reason::PythonUnreadable);
-                merged.note(reason);
-                run.push(MergedFrame::Reason(reason));
-            }
-            _ => {}
-        }
+    for run in runs {
+        merged.push_run(&native, &mut shown, run, native_walked);
     }
-    merged.push_rest(&native, shown, run, native_walked);
+    merged.push_rest(&native, shown, rest, native_walked);
     merged
+}
+
+/// Python frames that one native frame runs.
+struct Run {
+    frames: Vec<MergedFrame>,
+    owner: Option<u16>,
 }
 
 impl Merged {
@@ -77,16 +70,37 @@ impl Merged {
         self.incomplete.get_or_insert(reason);
     }
 
+    /// The runs of a Python section, and the frames behind the last mark.
+    fn split_runs(&mut self, python: &[u64]) -> (Vec<Run>, Vec<MergedFrame>) {
+        let mut runs = Vec::new();
+        let mut frames = Vec::new();
+        for word in python.iter().copied().map(Word::decode) {
+            let owner = match word {
+                Word::Python { code, unit } => {
+                    frames.push(MergedFrame::Python { code, unit });
+                    continue;
+                }
+                Word::Reason(reason) => {
+                    let reason = reason.unwrap_or(Reason::PythonUnreadable);
+                    self.note(reason);
+                    frames.push(MergedFrame::Reason(reason));
+                    continue;
+                }
+                Word::Entry { owner } => owner,
+                // A deferred sample that could not be finished.
+                Word::EntryAddress(_) => None,
+                _ => continue,
+            };
+            let frames = std::mem::take(&mut frames);
+            runs.push(Run { frames, owner });
+        }
+        (runs, frames)
+    }
+
     /// The native frames down to the run's owner, and the run.
-    fn push_run(
-        &mut self,
-        native: &[Word],
-        shown: &mut usize,
-        run: &mut Vec<MergedFrame>,
-        owner: Option<u16>,
-        native_walked: bool,
-    ) {
-        let owner = owner
+    fn push_run(&mut self, native: &[Word], shown: &mut usize, run: Run, native_walked: bool) {
+        let owner = run
+            .owner
             .map(usize::from)
             .filter(|owner| *owner >= *shown && *owner < native.len());
         let end = owner.unwrap_or(native.len());
@@ -107,7 +121,7 @@ impl Merged {
             None => {}
         }
         *shown = (end + 1).min(native.len()).max(*shown);
-        self.frames.append(run);
+        self.frames.extend(run.frames);
     }
 
     /// The native frames that called the outermost run, and Python frames whose run did not come to its end: these were
@@ -233,7 +247,19 @@ mod tests {
     }
 
     #[test]
-    fn owners_that_go_backwards_or_past_the_end_lose_no_frame() {
+    fn runs_of_several_interpreters_are_ordered_by_their_owners() {
+        let natives: Vec<u64> = (0..6).map(native).collect();
+        let inner = [python(1), entry(1)];
+        let outer = [python(2), entry(3), python(3), entry(5)];
+        for pythons in [[&inner[..], &outer].concat(), [&outer[..], &inner].concat()] {
+            let merged = merge(&[], &natives, &pythons, true);
+            assert_eq!(shape(&merged), "n0 i1 p1 n2 i3 p2 n4 i5 p3");
+            assert_eq!(merged.incomplete, None);
+        }
+    }
+
+    #[test]
+    fn owners_past_the_end_lose_no_frame() {
         let natives = [native(0), native(1), native(2)];
         let merged = merge(
             &[],
@@ -248,7 +274,7 @@ mod tests {
             ],
             true,
         );
-        assert_eq!(shape(&merged), "n0 i1 p1 n2 p2 p3");
+        assert_eq!(shape(&merged), "i0 p2 i1 p1 n2 p3");
         assert_eq!(merged.incomplete, Some(Reason::MergeNoOwner));
     }
 

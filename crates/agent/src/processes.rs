@@ -388,7 +388,7 @@ impl Tracked {
         kernel.flags |= PROCESS_READ;
         let is_new = self.kernel.flags & PROCESS_PYTHON == 0;
         let python = found.python.as_ref().filter(|_| is_new);
-        if python.is_some_and(|python| python.describe(found.glibc, &mut kernel))
+        if python.is_some_and(|python| python.describe(found.library, &mut kernel))
             && sampler.update_process(pid, &kernel)?
         {
             self.kernel = kernel;
@@ -404,7 +404,7 @@ impl Tracked {
         };
         let python = found
             .python
-            .filter(|python| python.describe(found.glibc, &mut kernel));
+            .filter(|python| python.describe(found.library, &mut kernel));
         let known = self
             .run
             .as_ref()

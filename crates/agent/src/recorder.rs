@@ -8,12 +8,14 @@ use std::{
 };
 
 use viperf_abi::{
-    CaptureRecord, Configuration, Lost, Record, SAMPLE_DEFERRED, SampleRecord, decode_record,
+    CaptureRecord, Configuration, Lost, Record, SAMPLE_CALL_PER_FRAME, SAMPLE_DEFERRED,
+    SampleRecord, decode_record,
 };
 use viperf_sample::{MappingChange, Polled, Sampler};
 
 use crate::{
     CommandState, Outcome, Progress, RecordError, RecordOptions, Stage, Target, build_profile,
+    calls::IsCall,
     deferred::{self, Deferred},
     found::Readers,
     recording::Recording,
@@ -425,10 +427,17 @@ impl<'options> Recorder<'options> {
     fn define_stack(&mut self, sample: &SampleRecord, sections: &Sections) -> StackNumber {
         let recording = &mut self.recording;
         let process = recording.processes.description(sample.epoch, sample.tgid) as u32;
-        let stack =
-            recording
-                .stacks
-                .define(process, sections, &recording.codes, self.options.native);
+        let executables = &recording.executables;
+        let is_call = |executable, svma| executables.is_eval(executable, svma);
+        let calls: Option<IsCall<'_>> =
+            (sample.flags & SAMPLE_CALL_PER_FRAME != 0).then_some(&is_call);
+        let stack = recording.stacks.define(
+            process,
+            sections,
+            &recording.codes,
+            self.options.native,
+            calls,
+        );
         recording.add_sample(sample, stack);
         stack
     }

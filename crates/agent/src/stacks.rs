@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use viperf_abi::Reason;
 
 use crate::{
+    calls::{IsCall, mark_owners},
     code_objects::{CodeObjects, Place},
     merge::{Merged, MergedFrame, merge},
 };
@@ -62,19 +63,23 @@ pub(crate) struct Stacks {
 }
 
 impl Stacks {
-    /// Takes a new stack: merges it and names its lines.
+    /// Takes a new stack: merges it and names its lines. `calls` tells the native frames of the evaluation loop where each
+    /// Python frame is a call of it.
     pub(crate) fn define(
         &mut self,
         process: u32,
         sections: &Sections,
         codes: &CodeObjects,
         native_walked: bool,
+        calls: Option<IsCall<'_>>,
     ) -> StackNumber {
         let Sections {
             kernel,
             native,
             python,
         } = sections;
+        let marked = calls.map(|is_call| mark_owners(native, python, is_call));
+        let python = marked.as_deref().unwrap_or(python);
         let mut merged = merge(kernel, native, python, native_walked);
         let frames = place_frames(&mut merged, process, codes);
         self.intern(frames, merged.incomplete)
@@ -155,17 +160,17 @@ mod tests {
     #[test]
     fn a_slot_means_the_last_stack_that_was_sent_for_it() {
         let (mut stacks, codes) = (Stacks::default(), CodeObjects::default());
-        let first = stacks.define(0, &sections(&[1 << 60 | 5]), &codes, true);
+        let first = stacks.define(0, &sections(&[1 << 60 | 5]), &codes, true, None);
         stacks.assign((0, 7), first);
         assert_eq!(stacks.find((0, 7)), Some(first));
         assert_eq!(stacks.find((1, 7)), None);
-        let second = stacks.define(0, &sections(&[1 << 60 | 6]), &codes, true);
+        let second = stacks.define(0, &sections(&[1 << 60 | 6]), &codes, true, None);
         stacks.assign((0, 7), second);
         assert_ne!(first, second);
         assert_eq!(stacks.find((0, 7)), Some(second));
         // The same stack from another CPU is the same stack.
         assert_eq!(
-            stacks.define(0, &sections(&[1 << 60 | 5]), &codes, true),
+            stacks.define(0, &sections(&[1 << 60 | 5]), &codes, true, None),
             first
         );
     }
@@ -179,7 +184,7 @@ mod tests {
             native: vec![1 << 60],
             python,
         };
-        let number = stacks.define(0, &sections, &codes, true);
+        let number = stacks.define(0, &sections, &codes, true, None);
         let stack = &stacks.all()[number.0 as usize];
         assert_eq!(stack.incomplete, Some(Reason::PythonCodeLost));
     }

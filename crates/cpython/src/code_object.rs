@@ -12,13 +12,13 @@ const LINE_TABLE_LIMIT: u64 = 4 * 1024 * 1024;
 /// What a code object says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CodeObject {
-    /// `co_qualname`, such as `Decoder.decode` or `f.<locals>.<lambda>`.
+    /// `co_qualname`, such as `Decoder.decode` or `f.<locals>.<lambda>`; up to 3.10 `co_name`.
     pub qualname: String,
     /// `co_filename`, such as `/usr/lib/python3.11/json/decoder.py` or `<string>`.
     pub filename: String,
     /// `co_firstlineno`; 0 in code that CPython made up itself.
     pub first_line: i32,
-    /// `co_linetable`, for [`line_table`](crate::line_table).
+    /// `co_linetable` or `co_lnotab`, for [`line_table`](crate::line_table).
     pub line_table: Vec<u8>,
 }
 
@@ -83,7 +83,11 @@ pub fn read(
             }),
         }
     };
-    let qualname = member(&mut memory, code.qualname, "co_qualname")?;
+    let qualname = member(
+        &mut memory,
+        code.qualname.unwrap_or(code.name),
+        "co_qualname",
+    )?;
     let filename = member(&mut memory, code.filename, "co_filename")?;
     let line_table = member(&mut memory, code.line_table, "co_linetable")?;
     Ok(CodeObject {
@@ -93,7 +97,13 @@ pub fn read(
             what: "co_firstlineno",
             address,
         })?,
-        line_table: read_line_table(layout, line_table, &mut memory)?,
+        line_table: read_bytes(
+            layout,
+            line_table,
+            "co_linetable",
+            LINE_TABLE_LIMIT,
+            &mut memory,
+        )?,
     })
 }
 
@@ -107,13 +117,16 @@ pub fn has_type(
     Memory(read_memory).read_word(address, layout.code.ob_type) == Some(code_type)
 }
 
-fn read_text<F: FnMut(u64, &mut [u8]) -> bool>(
+pub(crate) fn read_text<F: FnMut(u64, &mut [u8]) -> bool>(
     layout: &Layout,
     address: u64,
     what: &'static str,
     memory: &mut Memory<F>,
 ) -> Result<String, ReadError> {
-    let unicode = &layout.unicode;
+    let Some(unicode) = &layout.unicode else {
+        let bytes = read_bytes(layout, address, what, TEXT_LIMIT, memory)?;
+        return Ok(String::from_utf8_lossy(&bytes).into_owned());
+    };
     let unreadable = ReadError::Unreadable { what, address };
     let length = memory
         .read_word(address, unicode.length)
@@ -151,12 +164,13 @@ fn read_text<F: FnMut(u64, &mut [u8]) -> bool>(
     Ok(text::decode(kind, ascii, &bytes))
 }
 
-fn read_line_table<F: FnMut(u64, &mut [u8]) -> bool>(
+fn read_bytes<F: FnMut(u64, &mut [u8]) -> bool>(
     layout: &Layout,
     address: u64,
+    what: &'static str,
+    limit: u64,
     memory: &mut Memory<F>,
 ) -> Result<Vec<u8>, ReadError> {
-    let what = "co_linetable";
     let unreadable = ReadError::Unreadable { what, address };
     let size = memory
         .read_word(address, layout.bytes.size)
@@ -165,7 +179,7 @@ fn read_line_table<F: FnMut(u64, &mut [u8]) -> bool>(
         return Err(ReadError::Implausible { what, value: size });
     }
     memory
-        .read_vec(address, layout.bytes.data, bounded(size, LINE_TABLE_LIMIT))
+        .read_vec(address, layout.bytes.data, bounded(size, limit))
         .ok_or(unreadable)
 }
 
@@ -189,7 +203,7 @@ mod tests {
 
     impl Target {
         fn new() -> Self {
-            let layout = find_layout(Version { hex: 0x030c_01f0 }).unwrap();
+            let layout = find_layout(Version { hex: 0x030c_01f0 }, false).unwrap();
             let mut target = Self(vec![0; usize::try_from(END - CODE).unwrap()], layout);
             target.put(CODE + 68, &7_i32.to_le_bytes());
             target.put(CODE + 128, &QUALNAME.to_le_bytes());

@@ -10,14 +10,15 @@
 //! The table was made for readers like us, so its numbers win over those of the layout file. It lies in the file's
 //! data too, so no process is needed to read it.
 //! <https://github.com/python/cpython/blob/v3.13.0/Include/internal/pycore_runtime.h#L62>
+//! <https://github.com/python/cpython/blob/v3.14.0/Include/internal/pycore_debug_offsets.h#L67>
+
+mod sanity;
 
 use crate::{Layout, Version};
 
 const COOKIE: &[u8] = b"xdebugpy";
 const VERSION: u16 = 8;
-
-/// No struct of CPython that we read is larger; `PyInterpreterState` of 3.13 has 230 KiB.
-const STRUCT_SIZE_LIMIT: u64 = 1 << 24;
+const FREE_THREADED: u16 = 16;
 
 /// Why a table of offsets cannot be believed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,10 +44,17 @@ pub enum DebugOffsetsError {
         /// What the layout is for.
         minor: u8,
     },
-    /// The table is of a build without a GIL, whose objects have another shape.
-    #[error("a free-threaded build, for which there is no layout")]
-    FreeThreaded,
-    /// An entry is outside its struct or not aligned.
+    /// The table is of a free-threaded build and the layout of one with a GIL, or the other way round: the objects
+    /// of one have another shape than those of the other.
+    #[error("the debug offsets are those of {}", match .free_threaded {
+        true => "a free-threaded build, the layout is that of one with a GIL",
+        false => "a build with a GIL, the layout is that of a free-threaded one",
+    })]
+    WrongBuild {
+        /// What the table says.
+        free_threaded: bool,
+    },
+    /// An entry is outside its struct, not aligned, or not where it is in every CPython.
     #[error("debug offset \"{entry}\" has the impossible value {value}")]
     Implausible {
         /// CPython's name of the entry.
@@ -54,129 +62,141 @@ pub enum DebugOffsetsError {
         /// Its value.
         value: u64,
     },
+    /// Two members of a struct would share bytes.
+    #[error("debug offsets \"{first}\" and \"{second}\" overlap")]
+    Overlap {
+        /// CPython's name of an entry.
+        first: String,
+        /// CPython's name of another entry.
+        second: String,
+    },
 }
 
-/// One entry: its name, the entry with the size of its struct, the width of the member it points at, its place.
-struct Entry(&'static str, &'static str, u64, fn(&mut Layout) -> &mut u16);
+/// One entry: CPython's name for it, the width of the member it points at in bytes, its place in a layout.
+///
+/// What stands before the dot of the name is the member's struct, whose size is the entry `….size`.
+struct Entry(&'static str, u64, fn(&mut Layout) -> Option<&mut u16>);
 
-const ENTRIES: [Entry; 24] = [
-    Entry(
-        "runtime_state.interpreters_head",
-        "runtime_state.size",
-        8,
-        |layout| &mut layout.runtime.interpreters_head,
-    ),
-    Entry(
-        "interpreter_state.next",
-        "interpreter_state.size",
-        8,
-        |layout| &mut layout.interpreter.next,
-    ),
-    Entry(
-        "interpreter_state.threads_head",
-        "interpreter_state.size",
-        8,
-        |layout| &mut layout.interpreter.threads_head,
-    ),
-    Entry("thread_state.next", "thread_state.size", 8, |layout| {
-        &mut layout.thread_state.next
+const ENTRIES: [Entry; 33] = [
+    Entry("runtime_state.interpreters_head", 8, |layout| {
+        layout
+            .runtime
+            .as_mut()
+            .map(|runtime| &mut runtime.interpreters_head)
     }),
-    Entry("thread_state.interp", "thread_state.size", 8, |layout| {
-        &mut layout.thread_state.interp
+    Entry("interpreter_state.next", 8, |layout| {
+        Some(&mut layout.interpreter.next)
     }),
-    Entry(
-        "thread_state.current_frame",
-        "thread_state.size",
-        8,
-        |layout| layout.thread_state.current_frame.get_or_insert_default(),
-    ),
-    Entry("thread_state.thread_id", "thread_state.size", 8, |layout| {
-        &mut layout.thread_state.thread_id
+    Entry("interpreter_state.threads_head", 8, |layout| {
+        Some(&mut layout.interpreter.threads_head)
     }),
-    Entry(
-        "thread_state.native_thread_id",
-        "thread_state.size",
-        8,
-        |layout| &mut layout.thread_state.native_thread_id,
-    ),
-    Entry(
-        "interpreter_frame.previous",
-        "interpreter_frame.size",
-        8,
-        |layout| &mut layout.frame.previous,
-    ),
-    Entry(
-        "interpreter_frame.executable",
-        "interpreter_frame.size",
-        8,
-        |layout| &mut layout.frame.code,
-    ),
-    Entry(
-        "interpreter_frame.instr_ptr",
-        "interpreter_frame.size",
-        8,
-        |layout| &mut layout.frame.instruction_pointer,
-    ),
-    Entry(
-        "interpreter_frame.localsplus",
-        "interpreter_frame.size",
-        8,
-        |layout| &mut layout.frame.size,
-    ),
-    Entry(
-        "interpreter_frame.owner",
-        "interpreter_frame.size",
-        1,
-        |layout| &mut layout.frame.owner,
-    ),
-    Entry("code_object.filename", "code_object.size", 8, |layout| {
-        &mut layout.code.filename
+    Entry("thread_state.prev", 8, |layout| {
+        layout.thread_state.prev.as_mut()
     }),
-    Entry("code_object.name", "code_object.size", 8, |layout| {
-        &mut layout.code.name
+    Entry("thread_state.next", 8, |layout| {
+        Some(&mut layout.thread_state.next)
     }),
-    Entry("code_object.qualname", "code_object.size", 8, |layout| {
-        &mut layout.code.qualname
+    Entry("thread_state.interp", 8, |layout| {
+        Some(&mut layout.thread_state.interp)
     }),
-    Entry("code_object.linetable", "code_object.size", 8, |layout| {
-        &mut layout.code.line_table
+    Entry("thread_state.current_frame", 8, |layout| {
+        layout.thread_state.current_frame.as_mut()
     }),
-    Entry("code_object.firstlineno", "code_object.size", 4, |layout| {
-        &mut layout.code.first_line
+    Entry("thread_state.base_frame", 8, |layout| {
+        layout.thread_state.base_frame.as_mut()
     }),
-    Entry(
-        "code_object.co_code_adaptive",
-        "code_object.size",
-        2,
-        |layout| &mut layout.code.instructions,
-    ),
-    Entry("pyobject.ob_type", "pyobject.size", 8, |layout| {
-        &mut layout.code.ob_type
+    Entry("thread_state.thread_id", 8, |layout| {
+        Some(&mut layout.thread_state.thread_id)
     }),
-    Entry("bytes_object.ob_size", "bytes_object.size", 8, |layout| {
-        &mut layout.bytes.size
+    Entry("thread_state.native_thread_id", 8, |layout| {
+        layout.thread_state.native_thread_id.as_mut()
     }),
-    Entry("bytes_object.ob_sval", "bytes_object.size", 1, |layout| {
-        &mut layout.bytes.data
+    Entry("interpreter_frame.previous", 8, |layout| {
+        Some(&mut layout.frame.previous)
     }),
-    Entry("unicode_object.state", "unicode_object.size", 4, |layout| {
-        &mut layout.unicode.state
+    Entry("interpreter_frame.executable", 8, |layout| {
+        Some(&mut layout.frame.code)
     }),
-    Entry(
-        "unicode_object.length",
-        "unicode_object.size",
-        8,
-        |layout| &mut layout.unicode.length,
-    ),
+    Entry("interpreter_frame.instr_ptr", 8, |layout| {
+        layout.frame.instruction_pointer.as_mut()
+    }),
+    Entry("interpreter_frame.localsplus", 8, |layout| {
+        Some(&mut layout.frame.locals)
+    }),
+    Entry("interpreter_frame.owner", 1, |layout| {
+        layout.frame.owner.as_mut()
+    }),
+    Entry("interpreter_frame.tlbc_index", 4, |layout| {
+        layout.frame.tlbc_index.as_mut()
+    }),
+    Entry("code_object.filename", 8, |layout| {
+        Some(&mut layout.code.filename)
+    }),
+    Entry("code_object.name", 8, |layout| Some(&mut layout.code.name)),
+    Entry("code_object.qualname", 8, |layout| {
+        layout.code.qualname.as_mut()
+    }),
+    Entry("code_object.linetable", 8, |layout| {
+        Some(&mut layout.code.line_table)
+    }),
+    Entry("code_object.firstlineno", 4, |layout| {
+        Some(&mut layout.code.first_line)
+    }),
+    Entry("code_object.co_code_adaptive", 2, |layout| {
+        layout.code.instructions.as_mut()
+    }),
+    Entry("code_object.co_tlbc", 8, |layout| layout.code.tlbc.as_mut()),
+    Entry("pyobject.ob_type", 8, |layout| {
+        Some(&mut layout.code.ob_type)
+    }),
+    Entry("type_object.tp_name", 8, |layout| {
+        Some(&mut layout.type_object.name)
+    }),
+    Entry("type_object.tp_flags", 8, |layout| {
+        Some(&mut layout.type_object.flags)
+    }),
+    Entry("tuple_object.ob_item", 8, |layout| {
+        Some(&mut layout.tuple.items)
+    }),
+    Entry("bytes_object.ob_size", 8, |layout| {
+        Some(&mut layout.bytes.size)
+    }),
+    Entry("bytes_object.ob_sval", 1, |layout| {
+        Some(&mut layout.bytes.data)
+    }),
+    Entry("unicode_object.state", 4, |layout| {
+        layout.unicode.as_mut().map(|unicode| &mut unicode.state)
+    }),
+    Entry("unicode_object.length", 8, |layout| {
+        layout.unicode.as_mut().map(|unicode| &mut unicode.length)
+    }),
+    Entry(ASCII_SIZE, 0, |layout| {
+        layout
+            .unicode
+            .as_mut()
+            .map(|unicode| &mut unicode.ascii_data)
+    }),
+    Entry(COMPACT_SIZE, 0, |layout| {
+        layout
+            .unicode
+            .as_mut()
+            .map(|unicode| &mut unicode.compact_data)
+    }),
 ];
 
-/// Reads the version from the start of `_PyRuntime`; `None` without the cookie (before 3.13).
-pub(crate) fn parse_version(runtime_bytes: &[u8]) -> Option<Version> {
+const ASCII_SIZE: &str = "unicode_object.asciiobject_size";
+/// In the table from 3.15 on.
+const COMPACT_SIZE: &str = "unicode_object.compactunicodeobject_size";
+
+/// Reads the version and whether the build is free-threaded from the start of `_PyRuntime`, 24 bytes; `None` without
+/// the cookie (before 3.13).
+pub(crate) fn parse_header(runtime_bytes: &[u8]) -> Option<(Version, bool)> {
     if !runtime_bytes.starts_with(COOKIE) {
         return None;
     }
     let hex = u32::try_from(read_entry(runtime_bytes, VERSION)?).ok()?;
-    Some(Version { hex })
+    let free_threaded = read_entry(runtime_bytes, FREE_THREADED)? != 0;
+    Some((Version { hex }, free_threaded))
 }
 
 /// Number of bytes of the table that a layout knows; 0 if its version has none.
@@ -187,7 +207,7 @@ pub(crate) fn table_size(layout: &Layout) -> usize {
 
 /// Takes the offsets from the table at the start of `_PyRuntime` (3.13 and later) and leaves the rest of `base`.
 ///
-/// `runtime_bytes` starts at `_PyRuntime` and holds at least the table: 584 bytes in 3.13.
+/// `runtime_bytes` starts at `_PyRuntime` and holds at least the part of the table that the layout knows.
 ///
 /// # Errors
 ///
@@ -197,45 +217,86 @@ pub fn parse_debug_offsets(
     runtime_bytes: &[u8],
     base: &Layout,
 ) -> Result<Layout, DebugOffsetsError> {
-    let found = parse_version(runtime_bytes).ok_or(DebugOffsetsError::NoCookie)?;
-    let (major, minor) = (base.major, base.minor);
-    if (found.major(), found.minor()) != (major, minor) || !found.has_settled_layout() {
-        return Err(DebugOffsetsError::WrongVersion {
-            found,
-            major,
-            minor,
-        });
+    let found = check_build(runtime_bytes, base)?;
+    let is_same = (found.major(), found.minor()) == (base.major, base.minor);
+    if !is_same || !found.has_settled_layout() {
+        return Err(wrong_version(found, base));
     }
-    let entry = |name: &str| find_entry(runtime_bytes, base, name);
-    if entry("free_threaded")?.is_some_and(|value| value != 0) {
-        return Err(DebugOffsetsError::FreeThreaded);
+    take_entries(runtime_bytes, base)
+}
+
+/// Like [`parse_debug_offsets`] for a version newer than any known, `base` being the newest layout there is.
+///
+/// Where entries stand in such a table is assumed to be as in `base`, so the values must show it: those that the
+/// table shares with no other knowledge of ours must agree with each other and with the shape of objects.
+/// What the table cannot tell is dropped from the layout if it may have moved.
+///
+/// # Errors
+///
+/// [`DebugOffsetsError`], as above; also for a version that is not newer.
+pub fn parse_debug_offsets_of_newer(
+    runtime_bytes: &[u8],
+    base: &Layout,
+) -> Result<Layout, DebugOffsetsError> {
+    let found = check_build(runtime_bytes, base)?;
+    if (found.major(), found.minor()) <= (base.major, base.minor) {
+        return Err(wrong_version(found, base));
     }
-    let mut layout = base.clone();
-    for &Entry(name, size_name, width, field) in &ENTRIES {
-        let Some(value) = entry(name)? else { continue };
-        let size = entry(size_name)?.unwrap_or(u64::from(u16::MAX));
-        *field(&mut layout) = check(name, value, size, width)?;
+    let mut layout = take_entries(runtime_bytes, base)?;
+    sanity::check_strings_unchanged(&layout, base)?;
+    // The table does not have these two. They are where they were as long as what lies around them is.
+    if layout.code != base.code {
+        layout.code.version = None;
+        layout.code.first_traceable = None;
     }
-    if let Some(value) = entry("unicode_object.asciiobject_size")? {
-        // The longer header adds two words, `utf8_length` and `utf8`.
-        let name = "unicode_object.asciiobject_size";
-        layout.unicode.ascii_data = check(name, value, 256, 1)?;
-        layout.unicode.compact_data = check(name, value + 16, 256, 1)?;
-    }
+    (layout.major, layout.minor) = (found.major(), found.minor());
     Ok(layout)
 }
 
-/// A member must lie whole and aligned within its struct, and within what our own fields can say.
-fn check(name: &str, value: u64, size: u64, width: u64) -> Result<u16, DebugOffsetsError> {
-    let fits = size <= STRUCT_SIZE_LIMIT
-        && value.is_multiple_of(width)
-        && value.checked_add(width).is_some_and(|end| end <= size);
-    let implausible = || DebugOffsetsError::Implausible {
-        entry: name.to_owned(),
-        value,
-    };
-    let offset = u16::try_from(value).ok().filter(|_| fits);
-    offset.ok_or_else(implausible)
+fn wrong_version(found: Version, base: &Layout) -> DebugOffsetsError {
+    DebugOffsetsError::WrongVersion {
+        found,
+        major: base.major,
+        minor: base.minor,
+    }
+}
+
+fn check_build(runtime_bytes: &[u8], base: &Layout) -> Result<Version, DebugOffsetsError> {
+    let (version, free_threaded) =
+        parse_header(runtime_bytes).ok_or(DebugOffsetsError::NoCookie)?;
+    if free_threaded != base.free_threaded {
+        return Err(DebugOffsetsError::WrongBuild { free_threaded });
+    }
+    Ok(version)
+}
+
+/// `base` with every entry of the table that is known, after all of them have been checked.
+fn take_entries(bytes: &[u8], base: &Layout) -> Result<Layout, DebugOffsetsError> {
+    let mut layout = base.clone();
+    let mut values = Vec::with_capacity(ENTRIES.len());
+    for &Entry(name, width, field) in &ENTRIES {
+        let Some(value) = find_entry(bytes, base, name)? else {
+            continue;
+        };
+        let structure = name
+            .split_once('.')
+            .map_or(name, |(structure, _)| structure);
+        let size = find_entry(bytes, base, &format!("{structure}.size"))?;
+        let offset = sanity::check_member(name, value, structure, size, width)?;
+        values.push((name, offset, width));
+        if let Some(field) = field(&mut layout) {
+            *field = offset;
+        }
+    }
+    if !base.debug_offsets.contains_key(COMPACT_SIZE) {
+        // The longer header adds two words, `utf8_length` and `utf8`.
+        if let Some(unicode) = &mut layout.unicode {
+            unicode.compact_data = unicode.ascii_data.saturating_add(16);
+        }
+    }
+    sanity::check_overlaps(&values)?;
+    sanity::check_object_headers(&layout)?;
+    Ok(layout)
 }
 
 /// The value of an entry; `None` if this version's table does not have it.
@@ -256,125 +317,4 @@ fn read_entry(bytes: &[u8], position: u16) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::find_layout;
-
-    fn base() -> Layout {
-        find_layout(Version { hex: 0x030d_00f0 }).unwrap()
-    }
-
-    /// A table that says what `layout` says, shaped as `layout` says.
-    fn table(layout: &Layout) -> Vec<u8> {
-        let mut bytes = vec![0; 584];
-        bytes[..8].copy_from_slice(COOKIE);
-        bytes[8..16].copy_from_slice(&0x030d_00f0_u64.to_le_bytes());
-        let mut layout = layout.clone();
-        for (name, position) in layout.debug_offsets.clone() {
-            let value = match ENTRIES.iter().find(|entry| entry.0 == name) {
-                Some(Entry(.., field)) => u64::from(*field(&mut layout)),
-                None if name == "unicode_object.asciiobject_size" => 40,
-                None if name == "free_threaded" => 0,
-                None => 60_000,
-            };
-            put(&mut bytes, position, value);
-        }
-        bytes
-    }
-
-    fn put(bytes: &mut [u8], position: u16, value: u64) {
-        let position = usize::from(position);
-        bytes[position..position + 8].copy_from_slice(&value.to_le_bytes());
-    }
-
-    #[test]
-    fn every_entry_a_layout_lists_is_known_here_and_the_other_way_round() {
-        let base = base();
-        let rest = ["free_threaded", "unicode_object.asciiobject_size"];
-        for name in base.debug_offsets.keys() {
-            let known = ENTRIES
-                .iter()
-                .any(|entry| entry.0 == name || entry.1 == name);
-            assert!(known || rest.contains(&name.as_str()), "{name}");
-        }
-        for Entry(name, size_name, ..) in ENTRIES {
-            assert!(base.debug_offsets.contains_key(name), "{name}");
-            assert!(base.debug_offsets.contains_key(size_name), "{size_name}");
-        }
-    }
-
-    #[test]
-    fn the_table_wins_over_the_file() {
-        let mut moved = base();
-        moved.interpreter.threads_head += 24;
-        moved.code.qualname += 8;
-        moved.frame.owner += 1;
-        assert_eq!(parse_debug_offsets(&table(&moved), &base()), Ok(moved));
-    }
-
-    #[test]
-    fn longer_string_headers_move_both_kinds_of_data() {
-        let mut bytes = table(&base());
-        let position = base().debug_offsets["unicode_object.asciiobject_size"];
-        put(&mut bytes, position, 48);
-        let layout = parse_debug_offsets(&bytes, &base()).unwrap();
-        assert_eq!(layout.unicode.ascii_data, 48);
-        assert_eq!(layout.unicode.compact_data, 64);
-    }
-
-    #[test]
-    fn foreign_tables_are_refused() {
-        let base = base();
-        let good = table(&base);
-        assert_eq!(
-            parse_debug_offsets(&[], &base),
-            Err(DebugOffsetsError::NoCookie)
-        );
-        assert_eq!(
-            parse_debug_offsets(&vec![0; 584], &base),
-            Err(DebugOffsetsError::NoCookie)
-        );
-        let mut other = good.clone();
-        put(&mut other, VERSION, 0x030e_00f0);
-        assert!(matches!(
-            parse_debug_offsets(&other, &base),
-            Err(DebugOffsetsError::WrongVersion { found, .. }) if found.minor() == 14
-        ));
-        let mut free_threaded = good.clone();
-        put(&mut free_threaded, 16, 1);
-        assert_eq!(
-            parse_debug_offsets(&free_threaded, &base),
-            Err(DebugOffsetsError::FreeThreaded)
-        );
-        for length in 16..table_size(&base) {
-            let cut = parse_debug_offsets(&good[..length], &base);
-            assert!(
-                matches!(cut, Err(DebugOffsetsError::TooShort { .. })),
-                "{length}"
-            );
-        }
-        assert!(parse_debug_offsets(&good[..table_size(&base)], &base).is_ok());
-    }
-
-    #[test]
-    fn values_outside_their_struct_or_not_aligned_are_refused() {
-        let base = base();
-        for Entry(name, _, width, _) in ENTRIES {
-            let mut values = vec![60_000, 65_536, u64::MAX, 1 << 40];
-            if width > 1 {
-                values.push(width + 1);
-            }
-            for value in values {
-                let mut bytes = table(&base);
-                put(&mut bytes, base.debug_offsets[name], value);
-                assert_eq!(
-                    parse_debug_offsets(&bytes, &base),
-                    Err(DebugOffsetsError::Implausible {
-                        entry: name.to_owned(),
-                        value
-                    })
-                );
-            }
-        }
-    }
-}
+mod tests;

@@ -6,18 +6,23 @@
 //!
 //! | what | since |
 //! |---|---|
+//! | `_PyThreadState_Current`, and `PyEval_EvalFrameEx` | to 3.6 |
 //! | `_PyRuntime` | 3.7 |
 //! | section `.PyRuntime`, which starts at `_PyRuntime` | 3.10 |
 //! | `Py_Version`, a constant with `PY_VERSION_HEX` | 3.11 |
-//! | cookie and version at the start of `_PyRuntime` | 3.13 |
+//! | cookie, version and kind of build at the start of `_PyRuntime` | 3.13 |
 
 use viperf_elf::{Image, Svma};
 
 use crate::{
     Layout, Version,
-    debug_offsets::{self, parse_debug_offsets},
-    find_layout,
+    accessors::{code_of_accessor, decode_static_read, find_thread_state_offset},
+    debug_offsets::{self, parse_debug_offsets, parse_debug_offsets_of_newer},
+    find_layout, find_newest_layout,
 };
+
+/// Cookie, version and kind of build: what stands at the start of `_PyRuntime` whatever the version, from 3.13 on.
+const HEADER_BYTES: usize = 24;
 
 /// What an ELF file is to a Python profiler.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +33,7 @@ pub enum Detection {
     Python(Box<Interpreter>),
     /// An interpreter whose structs we do not know: its native frames can be shown, its Python frames cannot.
     Unsupported {
-        /// What it is and why it is not supported, such as "CPython 3.14.2: no layout for this version".
+        /// What it is and why it is not supported, such as "CPython 3.5: no layout for this version".
         what: String,
     },
 }
@@ -38,9 +43,11 @@ pub enum Detection {
 pub struct Interpreter {
     /// Its version.
     pub version: Version,
+    /// It is newer than every layout: read by what it says of itself, and never tried.
+    pub untested: bool,
     /// Where its structs keep their members: from the layout file, and from 3.13 on from the interpreter itself.
     pub layout: Layout,
-    /// `_PyRuntime`.
+    /// `_PyRuntime`; before 3.7 the variable `interp_head`, the only root there is.
     pub runtime: Svma,
     /// `PyCode_Type`, the type of every code object.
     pub code_type: Svma,
@@ -50,33 +57,71 @@ pub struct Interpreter {
     pub static_thread_state_offset: Option<i32>,
 }
 
-/// Accessors of `_Py_tss_tstate` that do nothing else, in the order of preference:
-/// 3.13 and later, 3.12, both.
-const THREAD_STATE_ACCESSORS: [&str; 3] = [
-    "PyThreadState_GetUnchecked",
-    "_PyThreadState_UncheckedGet",
-    "_PyThreadState_GetCurrent",
-];
-
-/// The longest accessor, in bytes.
-const ACCESSOR_BYTES: usize = 24;
-
 /// Tells what an ELF file is. Costs a few passes over its symbol table.
 #[must_use]
 pub fn detect(image: &Image) -> Detection {
-    let Some(runtime) = find_runtime(image) else {
-        return detect_before_3_7(image);
+    let Some(kind) = find_kind(image) else {
+        return Detection::NotPython;
     };
-    let Some(version) = find_version(image, runtime) else {
-        let oldest = describe_version_by_exports(image);
-        return unsupported(format!("{oldest}: no layout for this version"));
+    let found = match kind {
+        Kind::Before37(version) => detect_before_3_7(image, version),
+        Kind::Runtime {
+            runtime,
+            version,
+            free_threaded,
+        } => detect_version(image, runtime, version, free_threaded),
     };
-    detect_version(image, runtime, version)
-        .unwrap_or_else(|why| unsupported(format!("CPython {version}: {why}")))
+    let version = match kind {
+        Kind::Before37(version) | Kind::Runtime { version, .. } => version,
+    };
+    found.map_or_else(
+        |why| Detection::Unsupported {
+            what: format!("CPython {version}: {why}"),
+        },
+        |interpreter| Detection::Python(Box::new(interpreter)),
+    )
 }
 
-fn unsupported(what: String) -> Detection {
-    Detection::Unsupported { what }
+/// The two ages of CPython: with variables here and there, and with `_PyRuntime`.
+#[derive(Clone, Copy)]
+enum Kind {
+    Before37(Version),
+    Runtime {
+        runtime: Svma,
+        version: Version,
+        free_threaded: bool,
+    },
+}
+
+fn find_kind(image: &Image) -> Option<Kind> {
+    let defines = |name| image.symbol(name).is_some();
+    let Some(runtime) = find_runtime(image) else {
+        let old = defines("_PyThreadState_Current") && defines("PyEval_EvalFrameEx");
+        return old.then(|| Kind::Before37(find_version_before_3_7(image)));
+    };
+    if let Some((version, free_threaded)) = image
+        .bytes_at(runtime, HEADER_BYTES)
+        .and_then(debug_offsets::parse_header)
+    {
+        return Some(Kind::Runtime {
+            runtime,
+            version,
+            free_threaded,
+        });
+    }
+    let constant = image
+        .symbol("Py_Version")
+        .and_then(|symbol| image.bytes_at(symbol.svma, 8))
+        .and_then(|bytes| u32::try_from(u64::from_le_bytes(bytes.try_into().ok()?)).ok());
+    let version = match constant {
+        Some(hex) => Version { hex },
+        None => Version::of_minor(3, find_minor_by_exports(image)),
+    };
+    Some(Kind::Runtime {
+        runtime,
+        version: complete_version(version, image),
+        free_threaded: false,
+    })
 }
 
 /// `_PyRuntime` itself, not a reference to it.
@@ -93,109 +138,137 @@ fn find_runtime(image: &Image) -> Option<Svma> {
     Some(runtime.svma)
 }
 
-/// `Py_Version`, or the word after the cookie.
-fn find_version(image: &Image, runtime: Svma) -> Option<Version> {
-    let constant = image
-        .symbol("Py_Version")
-        .and_then(|symbol| image.bytes_at(symbol.svma, 8))
-        .and_then(|bytes| u32::try_from(u64::from_le_bytes(bytes.try_into().ok()?)).ok())
-        .map(|hex| Version { hex });
-    constant.or_else(|| debug_offsets::parse_version(image.bytes_at(runtime, 16)?))
-}
-
-/// An interpreter of a known version, or why it is not supported.
-fn detect_version(image: &Image, runtime: Svma, version: Version) -> Result<Detection, String> {
-    let mut layout = find_layout(version).ok_or("no layout for this version")?;
+/// An interpreter of 3.7 or later, or why it is not supported.
+fn detect_version(
+    image: &Image,
+    runtime: Svma,
+    version: Version,
+    free_threaded: bool,
+) -> Result<Interpreter, String> {
+    let known = find_layout(version, free_threaded);
+    let untested = known.is_none();
+    let mut layout = known
+        .or_else(|| find_newest_layout(version, free_threaded))
+        .ok_or("no layout for this version")?;
     let table_size = debug_offsets::table_size(&layout);
     if table_size > 0 {
         let table = image
             .bytes_at(runtime, table_size)
             .ok_or("its debug offsets are not in the file")?;
-        layout = parse_debug_offsets(table, &layout).map_err(|error| error.to_string())?;
-    } else if image.symbol("_Py_ForgetReference").is_some() {
-        // Exported only by builds configured --with-trace-refs, whose objects are two words longer up to 3.12:
-        // https://github.com/python/cpython/blob/v3.11.7/Include/object.h#L63
-        return Err("a build with Py_TRACE_REFS, for which there is no layout".to_owned());
+        let parsed = if untested {
+            parse_debug_offsets_of_newer(table, &layout)
+        } else {
+            parse_debug_offsets(table, &layout)
+        };
+        layout = parsed.map_err(|error| error.to_string())?;
+    } else if untested {
+        return Err("no layout for this version".to_owned());
+    } else {
+        refuse_trace_refs(image)?;
     }
-    let code_type = image
-        .symbol("PyCode_Type")
-        .ok_or("PyCode_Type is not exported, so code objects cannot be told from other memory")?;
-    Ok(Detection::Python(Box::new(Interpreter {
+    Ok(Interpreter {
         version,
+        untested,
         layout,
         runtime,
-        code_type: code_type.svma,
+        code_type: find_code_type(image)?,
         static_thread_state_offset: find_thread_state_offset(image),
-    })))
-}
-
-/// 2.7 and 3.6 have no `_PyRuntime`, but a variable of the current thread state.
-fn detect_before_3_7(image: &Image) -> Detection {
-    let defines = |name| image.symbol(name).is_some();
-    if !defines("_PyThreadState_Current") || !defines("PyEval_EvalFrameEx") {
-        return Detection::NotPython;
-    }
-    let which = match defines("PyString_Type") {
-        true => "CPython 2.7 or older",
-        false => "CPython 3.6 or older",
-    };
-    unsupported(format!("{which}: no layout for this version"))
-}
-
-/// The minor version of 3.7 to 3.10, which have no version in their data, by the functions each has added.
-fn describe_version_by_exports(image: &Image) -> &'static str {
-    let defines = |name| image.symbol(name).is_some();
-    if image.section(".PyRuntime").is_some() || defines("Py_NewRef") {
-        "CPython 3.10"
-    } else if defines("PyObject_CallNoArgs") {
-        "CPython 3.9"
-    } else if defines("PyCode_NewWithPosOnlyArgs") {
-        "CPython 3.8"
-    } else {
-        "CPython 3.7"
-    }
-}
-
-fn find_thread_state_offset(image: &Image) -> Option<i32> {
-    THREAD_STATE_ACCESSORS.iter().find_map(|name| {
-        let start = image.symbol(name)?.svma;
-        // The segment can end right after the function.
-        let body = (10..=ACCESSOR_BYTES)
-            .rev()
-            .find_map(|length| image.bytes_at(start, length));
-        decode_thread_local_read(body?)
     })
 }
 
-/// Where the code is that [`detect`] looks at, beside the symbols and the data: the first of so many bytes each.
-///
-/// For a caller that reads a file in parts; code that is not there (zeros) is no error, it only tells less.
-#[must_use]
-pub fn code_to_detect(image: &Image) -> Vec<(Svma, usize)> {
-    let symbols = THREAD_STATE_ACCESSORS
-        .iter()
-        .filter_map(|name| image.symbol(name));
-    symbols
-        .map(|symbol| (symbol.svma, ACCESSOR_BYTES))
-        .collect()
+/// 2.7 and 3.6 have no `_PyRuntime`, but a variable that heads the list of interpreters, and a function that returns it.
+fn detect_before_3_7(image: &Image, version: Version) -> Result<Interpreter, String> {
+    let layout = find_layout(version, false).ok_or("no layout for this version")?;
+    refuse_trace_refs(image)?;
+    let accessor = "PyInterpreterState_Head";
+    let runtime = code_of_accessor(image, accessor)
+        .and_then(|(start, body)| decode_static_read(start, body))
+        .ok_or("PyInterpreterState_Head is not the plain read of a variable")?;
+    Ok(Interpreter {
+        version,
+        untested: false,
+        layout,
+        runtime,
+        code_type: find_code_type(image)?,
+        static_thread_state_offset: None,
+    })
 }
 
-/// The displacement of `mov %fs:disp32,%rax`, if a function does nothing but return what it reads there.
-fn decode_thread_local_read(body: &[u8]) -> Option<i32> {
-    const ENDBR64: &[u8] = &[0xf3, 0x0f, 0x1e, 0xfa];
-    const PUSH_FRAME_POINTER: &[u8] = &[0x55, 0x48, 0x89, 0xe5];
-    const MOVE_FROM_FS_TO_RAX: &[u8] = &[0x64, 0x48, 0x8b, 0x04, 0x25];
-    const POP_FRAME_POINTER: &[u8] = &[0x5d];
-    const RETURN: u8 = 0xc3;
-    let mut rest = body;
-    for optional in [ENDBR64, PUSH_FRAME_POINTER] {
-        rest = rest.strip_prefix(optional).unwrap_or(rest);
+fn find_code_type(image: &Image) -> Result<Svma, String> {
+    let symbol = image
+        .symbol("PyCode_Type")
+        .ok_or("PyCode_Type is not exported, so code objects cannot be told from other memory")?;
+    Ok(symbol.svma)
+}
+
+/// `_Py_ForgetReference` is exported only by builds configured `--with-trace-refs`, whose objects are two words longer
+/// up to 3.12: <https://github.com/python/cpython/blob/v3.11.7/Include/object.h#L63>
+fn refuse_trace_refs(image: &Image) -> Result<(), String> {
+    match image.symbol("_Py_ForgetReference") {
+        Some(_) => Err("a build with Py_TRACE_REFS, for which there is no layout".to_owned()),
+        None => Ok(()),
     }
-    let (displacement, rest) = rest
-        .strip_prefix(MOVE_FROM_FS_TO_RAX)?
-        .split_first_chunk()?;
-    let rest = rest.strip_prefix(POP_FRAME_POINTER).unwrap_or(rest);
-    (rest.first() == Some(&RETURN)).then(|| i32::from_le_bytes(*displacement))
+}
+
+/// Without `_PyRuntime`: 3.6 has split the evaluation loop from its wrapper, 2.7 still has byte strings called strings.
+fn find_version_before_3_7(image: &Image) -> Version {
+    let defines = |name| image.symbol(name).is_some();
+    let version = if defines("_PyEval_EvalFrameDefault") {
+        Version::of_minor(3, 6)
+    } else if defines("PyString_Type") {
+        Version::of_minor(2, 7)
+    } else {
+        // 3.0 to 3.5 are not told apart.
+        Version::of_minor(3, 5)
+    };
+    complete_version(version, image)
+}
+
+/// The minor version of 3.7 to 3.10, which have no version in their data, by the functions each has added.
+fn find_minor_by_exports(image: &Image) -> u8 {
+    let defines = |name| image.symbol(name).is_some();
+    if image.section(".PyRuntime").is_some() || defines("Py_NewRef") {
+        10
+    } else if defines("PyObject_CallNoArgs") {
+        9
+    } else if defines("PyCode_NewWithPosOnlyArgs") {
+        8
+    } else {
+        7
+    }
+}
+
+/// Before 3.11 the micro version is only text among the constants, such as `3.9.18` or `3.9.2+`, perhaps as the end of
+/// a longer one, for linkers merge strings with one end.
+fn complete_version(version: Version, image: &Image) -> Version {
+    if version.has_micro() {
+        return version;
+    }
+    let constants = image
+        .section(".rodata")
+        .map_or(&[][..], |section| section.data);
+    let prefix = format!("{}.{}.", version.major(), version.minor());
+    let micros = constants
+        .split(|&byte| byte == 0)
+        .filter_map(|text| parse_micro_at_end(text, prefix.as_bytes()));
+    micros
+        .max()
+        .map_or(version, |micro| version.with_micro(micro))
+}
+
+/// 18 of `…3.9.18` and `…3.9.18+`.
+fn parse_micro_at_end(text: &[u8], prefix: &[u8]) -> Option<u8> {
+    let text = text.strip_suffix(b"+").unwrap_or(text);
+    let digits = text
+        .iter()
+        .rev()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    let (before, micro) = text.split_at_checked(text.len().checked_sub(digits)?)?;
+    let before = before.strip_suffix(prefix)?;
+    let follows_number = before.last().is_some_and(u8::is_ascii_digit);
+    let micro = std::str::from_utf8(micro).ok()?.parse().ok()?;
+    (!follows_number).then_some(micro)
 }
 
 #[cfg(test)]
@@ -203,54 +276,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_plain_read_of_a_thread_local_word_is_decoded() {
-        // mov %fs:0xffffffffffffffe8,%rax; ret
-        let plain = [0x64, 0x48, 0x8b, 0x04, 0x25, 0xe8, 0xff, 0xff, 0xff, 0xc3];
-        assert_eq!(decode_thread_local_read(&plain), Some(-24));
-        let protected = [&[0xf3, 0x0f, 0x1e, 0xfa], &plain[..]].concat();
-        assert_eq!(decode_thread_local_read(&protected), Some(-24));
-        // push %rbp; mov %rsp,%rbp; mov %fs:-24,%rax; pop %rbp; ret
-        let framed = [&[0x55, 0x48, 0x89, 0xe5], &plain[..9], &[0x5d, 0xc3]].concat();
-        assert_eq!(decode_thread_local_read(&framed), Some(-24));
-        // 3.12.1's library: sub $8,%rsp; data16 lea …(%rip),%rdi; call __tls_get_addr
-        let general = [0x48, 0x83, 0xec, 0x08, 0x66, 0x48, 0x8d, 0x3d, 0xf4, 0xc9];
-        assert_eq!(decode_thread_local_read(&general), None);
-        for length in 0..plain.len() {
-            assert_eq!(decode_thread_local_read(&plain[..length]), None);
+    fn micro_versions_are_the_end_of_a_constant() {
+        let micro = |text: &str| parse_micro_at_end(text.as_bytes(), b"3.9.");
+        assert_eq!(micro("3.9.18"), Some(18));
+        assert_eq!(micro("3.9.2+"), Some(2));
+        assert_eq!(micro("/opt/python/3.9.7"), Some(7));
+        for other in ["3.9.", "3.9", "13.9.1", "3.9.1 ", "3.8.1", "", "3.9.999"] {
+            assert_eq!(micro(other), None, "{other}");
         }
-    }
-
-    /// A local-exec read made by a compiler and a linker, decoded from the finished program.
-    #[test]
-    fn the_offset_of_a_program_agrees_with_where_its_variable_is() {
-        let folder = tempfile::tempdir().unwrap();
-        let source = folder.path().join("program.c");
-        let program = folder.path().join("program");
-        let text = "
-            __thread long other = 7;
-            __thread void *_Py_tss_tstate;
-            void *PyThreadState_GetUnchecked(void) { return _Py_tss_tstate; }
-            int main(void) {
-                long base;
-                __asm__(\"mov %%fs:0,%0\" : \"=r\"(base));
-                return (int)(base - (long)&_Py_tss_tstate);
-            }";
-        std::fs::write(&source, text).unwrap();
-        let compiled = std::process::Command::new("cc")
-            .args(["-O2", "-o"])
-            .args([&program, &source])
-            .status();
-        if !compiled.is_ok_and(|status| status.success()) {
-            eprintln!("skipped: no C compiler");
-            return;
-        }
-        let bytes = std::fs::read(&program).unwrap();
-        let image = Image::parse(&bytes).unwrap();
-        let distance = std::process::Command::new(&program)
-            .status()
-            .unwrap()
-            .code()
-            .unwrap();
-        assert_eq!(find_thread_state_offset(&image), Some(-distance));
     }
 }

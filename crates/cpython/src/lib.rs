@@ -1,11 +1,10 @@
-//! What viperf knows of CPython: versions, layouts, detection, frames, line tables, strings.
+//! What viperf knows of CPython: versions, layouts, detection, line tables, strings.
 //!
 //! **What it does.** It answers, for one interpreter:
 //! is this ELF file a CPython, and which one ([`detect`]);
 //! where its structs keep their members ([`Layout`], one TOML file per version, overridden by the interpreter's own
 //! table from 3.13 on);
-//! which thread states and Python frames a process has ([`thread_states::find`], [`frames::walk`]: the reference for
-//! the walk in the kernel);
+//! which thread states a process has ([`thread_states::find`]);
 //! and what a code object and a place in it are called ([`code_object::read`], [`line_table`], [`text`]).
 //!
 //! **What it asks of you.** Bytes: an [`Image`](viperf_elf::Image), a slice, or a closure
@@ -16,25 +15,37 @@
 //! [`Detection::Unsupported`], never another version's offsets. No trust: every length and every chain read from a
 //! process is bounded, and nothing read can panic.
 //!
-//! Layouts are data: a new CPython needs a file in `layouts/` and a line in the table of `layout.rs`.
+//! Layouts are data: a new CPython needs a file in `layouts/`.
 
 #![forbid(unsafe_code)]
 
+mod accessors;
+mod class_names;
 pub mod code_object;
 mod debug_offsets;
 mod detect;
-pub mod frames;
+mod eval_function;
 mod layout;
 pub mod line_table;
 mod memory;
+mod object_layout;
+mod objects;
 pub mod text;
+mod thread_names;
 pub mod thread_states;
 mod version;
 
-pub use debug_offsets::{DebugOffsetsError, parse_debug_offsets};
-pub use detect::{Detection, Interpreter, code_to_detect, detect};
+pub use accessors::code_to_detect;
+pub use class_names::{find_class_name, find_qualname};
+pub use debug_offsets::{DebugOffsetsError, parse_debug_offsets, parse_debug_offsets_of_newer};
+pub use detect::{Detection, Interpreter, detect};
+pub use eval_function::{eval_function_code, find_eval_function};
 pub use layout::{
     BytesLayout, CframeLayout, CodeLayout, FrameLayout, InterpreterLayout, Layout, RuntimeLayout,
-    ThreadStateLayout, TssLayout, UnicodeLayout, find_layout,
+    ThreadStateLayout, TssLayout, TupleLayout, TypeLayout, UnicodeLayout, find_layout,
+    find_newest_layout,
 };
+pub use line_table::LineTableKind;
+pub use object_layout::{ObjectLayout, find_object_layout};
+pub use thread_names::{ThreadName, read_thread_names};
 pub use version::Version;

@@ -14,8 +14,8 @@ pub struct ThreadState {
     pub interpreter: u64,
     /// `pthread_self()` of its thread: the fs base on x86-64. 0 until a new thread of 3.12+ has bound itself.
     pub thread_id: u64,
-    /// `gettid()` of its thread in its own PID namespace; likewise.
-    pub native_thread_id: u64,
+    /// `gettid()` of its thread in its own PID namespace; likewise, and only from 3.11 on.
+    pub native_thread_id: Option<u64>,
 }
 
 /// What the lists gave.
@@ -29,7 +29,7 @@ pub struct ThreadStates {
     pub complete: bool,
 }
 
-/// Follows the interpreters of the `_PyRuntime` at `runtime` (AVMA) and the thread states of each.
+/// Follows the interpreters from [`Interpreter::runtime`](crate::Interpreter::runtime) (AVMA here) and the thread states of each.
 ///
 /// The process may run meanwhile; whoever needs a certain answer asks twice and compares.
 pub fn find(
@@ -50,7 +50,7 @@ fn collect<F: FnMut(u64, &mut [u8]) -> bool>(
     memory: &mut Memory<F>,
     found: &mut Vec<ThreadState>,
 ) -> Option<()> {
-    let mut interpreter = memory.read_word(runtime, layout.runtime.interpreters_head)?;
+    let mut interpreter = memory.read_word(runtime, layout.interpreters_head())?;
     let mut steps = 0..LIMIT;
     while interpreter != 0 {
         steps.next()?;
@@ -65,7 +65,9 @@ fn collect<F: FnMut(u64, &mut [u8]) -> bool>(
                 address,
                 interpreter,
                 thread_id: memory.read_word(address, fields.thread_id)?,
-                native_thread_id: memory.read_word(address, fields.native_thread_id)?,
+                native_thread_id: fields
+                    .native_thread_id
+                    .and_then(|offset| memory.read_word(address, offset)),
             });
             address = read_pointer(memory, address, fields.next)?;
         }
@@ -95,7 +97,7 @@ mod tests {
     const RUNTIME: u64 = 0x1000;
 
     fn layout() -> Layout {
-        find_layout(Version { hex: 0x030c_01f0 }).unwrap()
+        find_layout(Version { hex: 0x030c_01f0 }, false).unwrap()
     }
 
     fn find_in(words: &BTreeMap<u64, u64>) -> ThreadStates {

@@ -18,11 +18,14 @@ use libbpf_rs::btf::{
     types::{Enum, MemberAttr, Struct},
 };
 use viperf_abi::{
-    CODE_SHIM, CaptureRecord, CodeIdentity, CodeKey, CodeRecord, Configuration, LAYOUT_CFRAME,
-    LAYOUT_GLIBC_KEYS, LAYOUT_IS_ENTRY, Lost, Mapping, PROCESS_NEVER_DEFER, PROCESS_PYTHON,
-    PROCESS_READ, PROCESS_STARTS_TARGET, PROCESS_TARGET, Process, ProcessRecord, PythonLayout,
-    Reason, RecordHeader, RecordKind, SAMPLE_DEFERRED, SAMPLE_PYTHON, SampleRecord, StackRecord,
-    TextHeader, UnwindRow, WordKind, limit,
+    CODE_CLASS, CODE_OLD_CLASS, CODE_SHIM, CaptureRecord, CodeIdentity, CodeKey, CodeRecord,
+    Configuration, LAYOUT_BACK_LINKS, LAYOUT_BYTE_STRINGS, LAYOUT_CALL_PER_FRAME, LAYOUT_CFRAME,
+    LAYOUT_GLIBC_KEYS, LAYOUT_IS_ENTRY, LAYOUT_MUSL_KEYS, LINE_TABLE_LNOTAB,
+    LINE_TABLE_LNOTAB_UNSIGNED, LINE_TABLE_LOCATIONS, LINE_TABLE_RANGES, Lost, Mapping,
+    PROCESS_NEVER_DEFER, PROCESS_PYTHON, PROCESS_READ, PROCESS_STARTS_TARGET, PROCESS_TARGET,
+    Process, ProcessRecord, PythonLayout, Reason, RecordHeader, RecordKind, SAMPLE_CALL_PER_FRAME,
+    SAMPLE_DEFERRED, SAMPLE_NO_THREAD_STATE, SAMPLE_PYTHON, SampleRecord, StackRecord, TextHeader,
+    UnwindRow, WordKind, limit,
 };
 use viperf_unwind::{CallerRbp, Cause, Cfa, Rule, Step};
 
@@ -223,10 +226,12 @@ fn records_are_the_same_in_c_and_rust() {
             flags,
             line_table_size,
             line_table_captured,
-            reserved,
+            line_table_kind,
             line_table_address,
             qualname,
             filename,
+            class_address,
+            class_name,
             qualname_bytes,
             filename_bytes,
         } + "line_table"
@@ -239,18 +244,25 @@ fn records_are_the_same_in_c_and_rust() {
             runtime_auto_tss_key,
             interpreter_next,
             interpreter_threads_head,
+            thread_previous,
             thread_next,
+            thread_interpreter,
             thread_id,
             thread_frame,
+            thread_cframe,
             thread_root_cframe,
+            thread_base_frame,
             cframe_current_frame,
             cframe_previous,
+            frame_size,
             frame_code,
             frame_previous,
             frame_instruction,
             frame_owner,
             frame_is_entry,
             entry_owner,
+            frame_copy,
+            frame_locals,
             code_size,
             code_first_line,
             code_filename,
@@ -258,13 +270,24 @@ fn records_are_the_same_in_c_and_rust() {
             code_name,
             code_line_table,
             code_instructions,
+            code_copies,
+            code_version,
+            code_argument_count,
+            code_local_count,
+            code_variable_names,
+            code_cell_names,
             text_length,
             text_state,
+            text_kind_shift,
             text_ascii_data,
             text_compact_data,
             bytes_size,
             bytes_data,
-            code_version,
+            object_type,
+            type_name,
+            type_flags,
+            tuple_items,
+            line_table_kind,
             flags,
             thread_state_tls,
         }
@@ -328,11 +351,28 @@ fn numbers_are_the_same_in_c_and_rust() {
     );
     compare_enum(
         btf,
+        "line_table_kind",
+        [
+            (
+                "LINE_TABLE_LNOTAB_UNSIGNED",
+                LINE_TABLE_LNOTAB_UNSIGNED.into(),
+            ),
+            ("LINE_TABLE_LNOTAB", LINE_TABLE_LNOTAB.into()),
+            ("LINE_TABLE_RANGES", LINE_TABLE_RANGES.into()),
+            ("LINE_TABLE_LOCATIONS", LINE_TABLE_LOCATIONS.into()),
+        ],
+    );
+    compare_enum(
+        btf,
         "layout_flag",
         [
             ("LAYOUT_CFRAME", LAYOUT_CFRAME.into()),
             ("LAYOUT_IS_ENTRY", LAYOUT_IS_ENTRY.into()),
             ("LAYOUT_GLIBC_KEYS", LAYOUT_GLIBC_KEYS.into()),
+            ("LAYOUT_MUSL_KEYS", LAYOUT_MUSL_KEYS.into()),
+            ("LAYOUT_CALL_PER_FRAME", LAYOUT_CALL_PER_FRAME.into()),
+            ("LAYOUT_BYTE_STRINGS", LAYOUT_BYTE_STRINGS.into()),
+            ("LAYOUT_BACK_LINKS", LAYOUT_BACK_LINKS.into()),
         ],
     );
     compare_enum(
@@ -352,9 +392,19 @@ fn numbers_are_the_same_in_c_and_rust() {
         [
             ("SAMPLE_DEFERRED", SAMPLE_DEFERRED.into()),
             ("SAMPLE_PYTHON", SAMPLE_PYTHON.into()),
+            ("SAMPLE_CALL_PER_FRAME", SAMPLE_CALL_PER_FRAME.into()),
+            ("SAMPLE_NO_THREAD_STATE", SAMPLE_NO_THREAD_STATE.into()),
         ],
     );
-    compare_enum(btf, "code_flag", [("CODE_SHIM", CODE_SHIM.into())]);
+    compare_enum(
+        btf,
+        "code_flag",
+        [
+            ("CODE_SHIM", CODE_SHIM.into()),
+            ("CODE_CLASS", CODE_CLASS.into()),
+            ("CODE_OLD_CLASS", CODE_OLD_CLASS.into()),
+        ],
+    );
     compare_enum(
         btf,
         "lost",

@@ -1,6 +1,6 @@
 //! A file's `.eh_frame` as one sorted table.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range};
 
 use gimli::{
     BaseAddresses, CommonInformationEntry, EhFrame, EhFrameOffset, FrameDescriptionEntry,
@@ -9,7 +9,7 @@ use gimli::{
 use viperf_elf::{Image, Svma};
 
 use crate::dwarf::{Bytes, Function};
-use crate::rule::{Row, Rule, Step};
+use crate::rule::{Cfa, Row, Rule, Step};
 
 /// The largest common information entry that is believed, in bytes. Compilers write about 20. Each
 /// function evaluates its entry again, so a hostile file could ask for the square of its size.
@@ -62,6 +62,36 @@ pub fn build_rows_of_image(image: &Image<'_>) -> Result<RowTable, RowError> {
         add_entry(&mut table.rows, entry);
     }
     Ok(table)
+}
+
+/// The address ranges with a frame description entry of their own that do not begin as a called function does: parts of
+/// functions that a compiler has moved away (`.cold`, `.part`), reached by a jump. Sorted.
+///
+/// # Errors
+///
+/// As [`build_rows_of_image`].
+pub fn find_moved_parts(image: &Image<'_>) -> Result<Vec<Range<u64>>, RowError> {
+    let section = image.eh_frame().ok_or(RowError::NoUnwindInformation)?;
+    let mut builder = Builder::default();
+    builder.evaluate_all(section.data, section.svma)?;
+    let is_moved = |span: &&Span| {
+        let first = builder.rows.get(span.first_row);
+        first.is_some_and(|row| !is_rule_of_a_call(row.rule))
+    };
+    let parts = builder.spans.iter().filter(is_moved);
+    let mut parts: Vec<Range<u64>> = parts.map(|span| span.start..span.end).collect();
+    parts.sort_unstable_by_key(|part| part.start);
+    Ok(parts)
+}
+
+/// Nothing has been pushed since the call: the return address is on top of the stack.
+fn is_rule_of_a_call(rule: Rule) -> bool {
+    let cfa = match rule.decode() {
+        Step::Caller { cfa, .. } => cfa,
+        // What has no rule is no part that anything could be learnt from.
+        _ => return true,
+    };
+    cfa == Cfa::Rsp { offset: 8 }
 }
 
 /// Where the process entry has no unwind information, it is the root all the same: nothing called it

@@ -35,6 +35,6 @@ mod walk;
 #[cfg(test)]
 mod against_gimli;
 
-pub use build::{RowError, RowTable, build_rows, build_rows_of_image};
+pub use build::{RowError, RowTable, build_rows, build_rows_of_image, find_moved_parts};
 pub use rule::{CallerRbp, Cause, Cfa, Row, Rule, Step, find_rule};
 pub use walk::{NativeFrame, Registers, WalkEnd, walk};

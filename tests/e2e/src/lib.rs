@@ -16,12 +16,14 @@
 mod fixture;
 mod folded;
 mod interpreter;
+mod interpreter_set;
 mod plan;
 mod recorder;
 
 pub use fixture::{Fixture, Measured, cpu_seconds};
 pub use folded::{Folded, FoldedError, Frame, Stack};
-pub use interpreter::{EXPECTED_VERSIONS, Interpreter, Package, environments};
+pub use interpreter::{EXPECTED_VERSIONS, IMPORTABLE, Interpreter, Package, environments};
+pub use interpreter_set::{About, interpreter_set};
 pub use plan::{Need, Plan, is_root, note_figure};
 pub use recorder::{Recorder, Recording, STATS_KEYS, output_folder, viperf_binary, wait_at_most};
 

@@ -14,6 +14,7 @@ enum layout_flag *anchor_layout_flag;
 enum process_flag *anchor_process_flag;
 enum sample_flag *anchor_sample_flag;
 enum code_flag *anchor_code_flag;
+enum line_table_kind *anchor_line_table_kind;
 enum lost *anchor_lost;
 struct unwind_row *anchor_unwind_row;
 struct mapping *anchor_mapping;

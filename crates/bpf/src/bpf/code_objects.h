@@ -6,7 +6,8 @@
 #ifndef VIPERF_CODE_OBJECTS_H
 #define VIPERF_CODE_OBJECTS_H
 
-#include "maps.h"
+#include "code_text.h"
+#include "first_argument.h"
 
 enum code_failure {
 	/* Results of find_code; ids are positive. */
@@ -14,41 +15,6 @@ enum code_failure {
 	CODE_NOT_CODE = -2,
 	CODE_LOST = -3,
 };
-
-static __always_inline u64 block_u64(const u8 *block, u32 offset, u32 size)
-{
-	/* Masked for the verifier; layouts are checked in user space. Blocks are 8 bytes longer than `size`. */
-	return *(const u64 *)(block + (offset & (size - 1)));
-}
-
-/* Copies a string; the header tells how much of it. A failure leaves kind 0 and the address, for user space to try. */
-static __always_inline void capture_text(struct text_header *header, u8 *bytes, u64 address, const struct python_layout *layout)
-{
-	u64 length = 0;
-	u32 state = 0, size;
-	u8 kind, ascii;
-
-	header->address = address;
-	header->kind = 0;
-	header->captured = 0;
-	if (read_user(&length, sizeof(length), address + layout->text_length) ||
-	    read_user(&state, sizeof(state), address + layout->text_state))
-		return;
-	kind = (state >> 2) & 7;
-	ascii = (state >> 6) & 1;
-	/* Bit 5: the characters follow the header. It always holds for names made by the compiler. */
-	if (!(state & (1 << 5)) || (kind != 1 && kind != 2 && kind != 4) || length > (1u << 30))
-		return;
-	size = length > MAX_TEXT_BYTES / kind ? MAX_TEXT_BYTES : length * kind;
-	if (size > MAX_TEXT_BYTES)
-		size = MAX_TEXT_BYTES;
-	if (read_user(bytes, size, address + (ascii ? layout->text_ascii_data : layout->text_compact_data)))
-		return;
-	header->length = length;
-	header->kind = kind;
-	header->ascii = ascii;
-	header->captured = size;
-}
 
 static __always_inline void capture_line_table(struct code_record *record, u64 address, const struct python_layout *layout)
 {
@@ -86,10 +52,14 @@ __noinline s64 define_code(u64 address, u32 id)
 	record->epoch = s->process.epoch;
 	record->tgid = s->stack.sample.tgid;
 	record->address = address;
-	record->reserved = 0;
+	record->line_table_kind = layout->line_table_kind;
 	record->first_line = block_u64(s->code_block, layout->code_first_line, CODE_BLOCK_BYTES);
 	/* From 3.12 a class call is run by static code whose name stands for its file, too. */
 	record->flags = record->first_line == 0 && filename == name ? CODE_SHIM : 0;
+	record->class_address = 0;
+	record->class_name[0] = 0;
+	if (layout->flags & LAYOUT_CALL_PER_FRAME)
+		capture_class(s, record);
 	capture_text(&record->qualname, record->qualname_bytes,
 		     block_u64(s->code_block, layout->code_qualname, CODE_BLOCK_BYTES), layout);
 	capture_text(&record->filename, record->filename_bytes, filename, layout);
@@ -120,10 +90,13 @@ static __always_inline void read_identity(struct scratch *s, struct code_identit
 		identity->version = block_u64(s->code_block, layout->code_version, CODE_BLOCK_BYTES);
 		return;
 	}
-	/* 3.11. What cannot be read is zero and tells nothing. A str begins with length, hash (-1 unless interned) and state. */
+	/* To 3.11. What cannot be read is zero and tells nothing. A str begins with length, hash (-1 unless interned) and state;
+	 * the byte string of 2.7 with length and hash. */
 	if (!read_user(head, sizeof(head), identity->qualname + layout->text_length)) {
-		u64 data = identity->qualname + (head[2] & 1 << 6 ? layout->text_ascii_data : layout->text_compact_data);
-		u64 size = head[0] * ((head[2] >> 2) & 7);
+		int bytes = layout->flags & LAYOUT_BYTE_STRINGS;
+		u64 data = identity->qualname +
+			   (bytes || head[2] & 1 << 6 ? layout->text_ascii_data : layout->text_compact_data);
+		u64 size = head[0] * (bytes ? 1 : (head[2] >> 2) & 7);
 
 		identity->contents[0] = head[0];
 		identity->contents[1] = head[1];
@@ -168,8 +141,7 @@ __noinline s64 find_code(u64 address)
 		size = CODE_BLOCK_BYTES;
 	if (!address || (address & 7) || read_user(s->code_block, size, address))
 		return CODE_UNREADABLE;
-	/* ob_type follows the reference count. */
-	if (block_u64(s->code_block, 8, CODE_BLOCK_BYTES) != s->process.code_type)
+	if (block_u64(s->code_block, layout->object_type, CODE_BLOCK_BYTES) != s->process.code_type)
 		return CODE_NOT_CODE;
 	read_identity(s, &identity);
 	key.address = address;

@@ -61,9 +61,10 @@ struct {
 	__array(values, struct row_shard);
 } unwind_rows SEC(".maps");
 
-/* Thread states that only the walk of the interpreter's lists could find, by tid. */
+/* Thread states that only the walk of the interpreter's lists could find, by tid; or that there is none. */
 struct known_thread_state {
 	u64 thread_state;
+	u64 absent_until_ns;
 	u32 epoch;
 	u32 reserved;
 };
@@ -122,7 +123,10 @@ struct native_walk {
 	u32 reserved;
 };
 struct python_walk {
+	u64 thread_state;
 	u64 frame;
+	/* The outermost frame, which runs nothing (3.15). */
+	u64 base_frame;
 	/* Where there are cframes: the one of the frames in hand, and the one at which the walk began. */
 	u64 cframe;
 	u64 first_cframe;
@@ -131,12 +135,27 @@ struct python_walk {
 	/* The native frame that the search has reached; both lists ascend. */
 	u32 cursor;
 	u32 words;
+	/* Of the walk of this thread state. */
+	u32 first_word;
 	u32 restarted;
+	/* Which of the thread's states is walked. */
+	u32 state;
 	u32 reserved;
 };
 struct thread_list_walk {
 	u64 interpreter;
 	u64 thread;
+	u32 steps;
+	/* All of the thread's states are wanted, not only the first. */
+	u32 all;
+	u32 broken;
+	u32 reserved;
+};
+/* The sampled thread's states, the innermost first where that is known. */
+struct own_thread_states {
+	u64 found[MAX_OWN_THREAD_STATES];
+	u32 count;
+	u32 reserved;
 };
 struct scratch {
 	struct stack_record stack;
@@ -145,8 +164,8 @@ struct scratch {
 	struct native_walk native;
 	struct python_walk python;
 	struct thread_list_walk list;
+	struct own_thread_states thread_states;
 	u64 fsbase;
-	u64 thread_state;
 	/* User space finishes the native walk and finds the owners. */
 	u32 deferred;
 	/* Code objects that this sample has defined. */

@@ -41,14 +41,19 @@ static __always_inline void walk_python(struct scratch *s)
 
 	if (!(s->process.flags & PROCESS_PYTHON))
 		return;
-	reason = find_thread_state();
+	reason = find_thread_states();
 	if (reason) {
 		end_python(s, reason);
 		return;
 	}
-	if (!s->thread_state || start_python(s))
+	if (!s->thread_states.count) {
+		s->stack.sample.flags |= SAMPLE_NO_THREAD_STATE;
 		return;
-	for (int i = 0; i <= (MAX_PYTHON_WORDS + MAX_NATIVE_FRAMES) / PYTHON_STEPS_AT_ONCE; i++)
+	}
+	if (start_python(s, s->thread_states.found[0]))
+		return;
+	/* The search for owners runs over the native frames once for each thread state. */
+	for (int i = 0; i <= (MAX_PYTHON_WORDS + MAX_OWN_THREAD_STATES * MAX_NATIVE_FRAMES) / PYTHON_STEPS_AT_ONCE; i++)
 		if (walk_python_steps())
 			break;
 }
@@ -152,7 +157,12 @@ int on_cpu_sample(struct bpf_perf_event_data *context)
 	else
 		walk_native(s);
 	s->deferred = is_deferred(s);
-	s->stack.sample.flags = (s->deferred ? SAMPLE_DEFERRED : 0) | (s->process.flags & PROCESS_PYTHON ? SAMPLE_PYTHON : 0);
+	s->stack.sample.flags = s->deferred ? SAMPLE_DEFERRED : 0;
+	if (s->process.flags & PROCESS_PYTHON) {
+		s->stack.sample.flags |= SAMPLE_PYTHON;
+		if (s->process.layout.flags & LAYOUT_CALL_PER_FRAME)
+			s->stack.sample.flags |= SAMPLE_CALL_PER_FRAME;
+	}
 	s->definitions = 0;
 	walk_python(s);
 	s->stack.native_count = s->native.words;

@@ -58,27 +58,48 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, plan.into_trials()).exit_code()
 }
 
-/// One skipped test for each build of CPython that should be covered and is not on this machine.
+/// One test for each interpreter that is here, and one for each version and build that should be and is not.
+///
+/// A missing one is skipped by name; in CI a version without a release build is a failure.
 fn name_missing(plan: &mut Plan, interpreters: &[Interpreter]) {
-    for minor in EXPECTED_VERSIONS {
-        let name = format!("interpreter/3.{minor}-shared");
-        if !interpreters
-            .iter()
-            .any(|found| found.version.1 == minor && found.shared)
-        {
-            plan.beside(
-                name,
-                Err(format!("no CPython 3.{minor} with a shared libpython")),
-                || Ok(()),
-            );
+    for interpreter in interpreters.iter().filter(|found| found.is_supported()) {
+        let name = format!("interpreter/{}", interpreter.name());
+        let interpreter = interpreter.clone();
+        plan.beside(name, Ok(()), move || interpreter.check_start());
+    }
+    if std::env::var_os("VIPERF_E2E_ONLY").is_some_and(|only| !only.is_empty()) {
+        // Who asked for some of them knows that the others are missing.
+        return;
+    }
+    for (major, minor) in EXPECTED_VERSIONS {
+        let is_one = |found: &Interpreter| {
+            let (own_major, own_minor, _) = found.version;
+            (own_major, own_minor) == (major, minor) && found.is_release()
+        };
+        if !interpreters.iter().any(is_one) {
+            let name = format!("interpreter/{major}.{minor}");
+            let why = format!("no release build of CPython {major}.{minor} is here");
+            let is_ci = std::env::var("CI").is_ok_and(|value| value == "true");
+            let need = if is_ci { Ok(()) } else { Err(why.clone()) };
+            plan.beside(name, need, || Err(anyhow::Error::msg(why)));
         }
     }
-    if !interpreters
-        .iter()
-        .any(|found| found.is_supported() && !found.shared && found.stripped)
-    {
-        let why = "no static, stripped CPython (Debian's python3.11 is one)".to_owned();
-        plan.beside("interpreter/static-stripped", Err(why), || Ok(()));
+    let builds: [(&str, fn(&Interpreter) -> bool); 7] = [
+        ("shared", |found| found.is_release() && found.shared),
+        ("static-stripped", |found| {
+            found.is_release() && !found.shared && found.stripped
+        }),
+        ("in-a-container", Interpreter::in_container),
+        ("debug", |found| found.debug),
+        ("free-threaded", |found| found.free_threaded),
+        ("musl-shared", |found| found.musl && found.shared),
+        ("musl-static", |found| found.musl && !found.shared),
+    ];
+    for (build, is_one) in builds {
+        if !interpreters.iter().any(is_one) {
+            let why = "`cargo xtask interpreters` says why there is none".to_owned();
+            plan.beside(format!("interpreter/{build}"), Err(why), || Ok(()));
+        }
     }
 }
 

@@ -1,0 +1,162 @@
+//! Up to CPython 3.10 each Python frame is one native call of the evaluation loop: which frame is which call.
+//!
+//! Before 3.10 nothing ties a frame to the C stack, so calls are counted: both lists are in one order, and as long. Only the
+//! youngest call can be without a frame, because it has not made it yet or has it no longer. Hence counting starts at the
+//! oldest, unless the native walk did not get there.
+//! 3.10 has an object on the C stack for each call, which says all but this: whether one object too many is that of such a
+//! youngest call, or greenlet's own at the other end.
+
+use viperf_abi::{Reason, Word};
+
+/// Tells whether a native frame (executable, SVMA) runs the evaluation loop.
+pub(crate) type IsCall<'a> = &'a dyn Fn(u32, u64) -> bool;
+
+/// The same Python section with a mark of its owner after every frame that has one.
+pub(crate) fn mark_owners(native: &[u64], python: &[u64], is_call: IsCall<'_>) -> Vec<u64> {
+    let native: Vec<Word> = native.iter().copied().map(Word::decode).collect();
+    let is_call_at = |index: usize| matches!(native.get(index), Some(Word::Native { executable, svma }) if is_call(*executable, *svma));
+    let mut frames = Vec::new();
+    let mut owners = Vec::new();
+    let mut rest = None;
+    for word in python.iter().copied() {
+        match Word::decode(word) {
+            Word::Python { .. } => frames.push(word),
+            Word::Entry { owner } => owners.push(owner),
+            _ => rest = Some(word),
+        }
+    }
+    let owners = if owners.is_empty() {
+        let calls = (0..native.len()).filter(|index| is_call_at(*index));
+        let calls: Vec<usize> = calls.collect();
+        let native_is_whole = !matches!(native.last(), Some(Word::Reason(_)));
+        let both_are_whole = native_is_whole && rest.is_none();
+        // The youngest call alone may lack its frame.
+        if both_are_whole && calls.len() > frames.len() + 1 && !frames.is_empty() {
+            rest = Some(Word::Reason(Ok(Reason::MergeNoOwner)).encode());
+        }
+        count(&calls, frames.len(), both_are_whole)
+    } else {
+        drop_spare_owner(owners, frames.len(), is_call_at)
+    };
+    let mut words = Vec::with_capacity(2 * frames.len() + 1);
+    for (index, frame) in frames.into_iter().enumerate() {
+        words.push(frame);
+        words.extend(
+            owners
+                .get(index)
+                .map(|&owner| Word::Entry { owner }.encode()),
+        );
+    }
+    words.extend(rest);
+    words
+}
+
+/// The owners of the youngest `frames` calls, or of the oldest.
+fn count(calls: &[usize], frames: usize, from_oldest: bool) -> Vec<Option<u16>> {
+    let spare = match from_oldest {
+        true => calls.len().saturating_sub(frames).min(1),
+        false => 0,
+    };
+    let owners = calls.iter().skip(spare);
+    let owners = owners.take(frames).map(|&index| u16::try_from(index).ok());
+    owners.collect()
+}
+
+/// One owner too many: the youngest call has linked its object and not yet its frame; or greenlet's, which is no call.
+fn drop_spare_owner(
+    mut owners: Vec<Option<u16>>,
+    frames: usize,
+    is_call_at: impl Fn(usize) -> bool,
+) -> Vec<Option<u16>> {
+    if owners.len() == frames + 1 {
+        let oldest = owners.last().copied().flatten();
+        if oldest.is_some_and(|owner| is_call_at(usize::from(owner))) {
+            owners.remove(0);
+        } else {
+            owners.pop();
+        }
+    }
+    owners
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CALL: u64 = 1 << 60 | 1 << 40 | 0xe;
+    const OTHER: u64 = 1 << 60 | 1 << 40 | 0xf;
+    const NATIVE_ENDS_EARLY: u64 = 5 << 60 | 1003;
+
+    const fn python(code: u64) -> u64 {
+        3 << 60 | code << 28 | 1
+    }
+    const fn entry(owner: u64) -> u64 {
+        4 << 60 | owner
+    }
+
+    fn mark(native: &[u64], python: &[u64]) -> Vec<u64> {
+        mark_owners(native, python, &|_, svma| svma == 0xe)
+    }
+
+    #[test]
+    fn as_many_calls_as_frames_pair_in_order() {
+        let native = [OTHER, CALL, OTHER, CALL, OTHER];
+        let marked = mark(&native, &[python(1), python(2)]);
+        assert_eq!(marked, [python(1), entry(1), python(2), entry(3)]);
+    }
+
+    #[test]
+    fn one_call_more_is_the_youngest_without_a_frame() {
+        let native = [CALL, OTHER, CALL, OTHER, CALL];
+        let marked = mark(&native, &[python(1), python(2)]);
+        assert_eq!(marked, [python(1), entry(2), python(2), entry(4)]);
+        assert_eq!(mark(&[CALL], &[]), []);
+    }
+
+    #[test]
+    fn a_native_walk_that_ended_early_is_counted_from_the_youngest() {
+        let native = [OTHER, CALL, OTHER, NATIVE_ENDS_EARLY];
+        let marked = mark(&native, &[python(1), python(2)]);
+        assert_eq!(marked, [python(1), entry(1), python(2)]);
+    }
+
+    #[test]
+    fn a_python_walk_that_ended_early_keeps_its_reason_last() {
+        let reason = 5 << 60 | 2001;
+        let native = [CALL, OTHER, CALL];
+        let marked = mark(&native, &[python(1), reason]);
+        assert_eq!(marked, [python(1), entry(0), reason]);
+    }
+
+    #[test]
+    fn calls_that_nothing_explains_do_not_pair_silently() {
+        let marked = mark(&[CALL, CALL, CALL], &[python(1)]);
+        assert_eq!(marked.first(), Some(&python(1)));
+        assert_eq!(marked.last(), Some(&(5 << 60 | 3001)));
+    }
+
+    #[test]
+    fn objects_on_the_c_stack_win_over_counting() {
+        let native = [OTHER, CALL, OTHER, CALL];
+        let words = [python(1), entry(1), python(2), entry(3)];
+        assert_eq!(mark(&native, &words), words);
+    }
+
+    #[test]
+    fn an_object_too_many_is_a_call_that_begins_or_greenlets_own() {
+        let native = [CALL, OTHER, CALL, CALL, OTHER];
+        let begins = [python(1), entry(0), python(2), entry(2), entry(3)];
+        let expected = [python(1), entry(2), python(2), entry(3)];
+        assert_eq!(mark(&native, &begins), expected);
+        let greenlet = [python(1), entry(0), python(2), entry(2), entry(4)];
+        let expected = [python(1), entry(0), python(2), entry(2)];
+        assert_eq!(mark(&native, &greenlet), expected);
+    }
+
+    #[test]
+    fn frames_beyond_the_native_walk_have_no_owner() {
+        let native = [CALL, NATIVE_ENDS_EARLY];
+        let words = [python(1), entry(0), python(2), python(3)];
+        assert_eq!(mark(&native, &words), words);
+    }
+}
