@@ -18,14 +18,20 @@ pub(crate) const BUILD: [&str; 7] = [
 ];
 
 /// What the tests need: a Python, a browser for the page, the kernel's own list of BPF objects, `nm` and a C++ compiler
-/// as oracles.
-pub(crate) const TEST: [&str; 6] = [
+/// as oracles; and to build interpreters: musl, libraries that CPython uses, Debian's keys.
+pub(crate) const TEST: [&str; 12] = [
     "binutils",
     "bpftool",
     "chromium",
+    "debian-archive-keyring",
     "g++",
+    "libffi-dev",
+    "libsqlite3-dev",
+    "libssl-dev",
+    "musl-tools",
     "python3",
     "python3-venv",
+    "xz-utils",
 ];
 
 /// What the demo needs: a Python to profile.

@@ -8,8 +8,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use layout_derivation::{
-    DebugInformation, Derived, HEADER_PROGRAM, Origin, Version, debug_file_candidates, differences,
-    find_version,
+    DebugInformation, Derived, HEADER_PROGRAM, Origin, Version, compiler_arguments,
+    debug_file_candidates, differences, find_version,
 };
 
 use crate::{command, say, tree};
@@ -26,9 +26,10 @@ pub(crate) struct Wanted {
     /// The file that has its debug information, where that is neither in it nor at a usual place
     #[arg(long, requires = "file")]
     debug_file: Option<PathBuf>,
-    /// The folder of Python.h, instead of an interpreter: a C compiler then lays out the structs
+    /// The folder of Python.h, instead of an interpreter: a C compiler then lays out the structs. May be repeated,
+    /// for a pyconfig.h elsewhere
     #[arg(long)]
-    headers: Option<PathBuf>,
+    headers: Vec<PathBuf>,
     /// The headers' free-threaded build
     #[arg(long, requires = "headers")]
     free_threaded: bool,
@@ -61,12 +62,12 @@ pub(crate) fn run(wanted: &Wanted) -> Result<()> {
 }
 
 fn derive(wanted: &Wanted) -> Result<Derived> {
-    let (elf, debug_elf, origin) = match (&wanted.headers, &wanted.file) {
-        (Some(headers), _) => {
-            let compiled = compile(headers, wanted.free_threaded)?;
+    let (elf, debug_elf, origin) = match &wanted.file {
+        None => {
+            let compiled = compile(&wanted.headers, wanted.free_threaded)?;
             (compiled.clone(), compiled, Origin::Headers)
         }
-        (None, Some(file)) => {
+        Some(file) => {
             let elf = read(file)?;
             let debug_elf = match &wanted.debug_file {
                 Some(debug_file) => read(debug_file)?,
@@ -74,7 +75,6 @@ fn derive(wanted: &Wanted) -> Result<Derived> {
             };
             (elf, debug_elf, Origin::Interpreter)
         }
-        (None, None) => bail!("name an interpreter, or --headers"),
     };
     let version = match &wanted.version {
         Some(text) => Version::parse(text).with_context(|| format!("{text} is no version"))?,
@@ -128,21 +128,13 @@ fn read_debug_file(file: &Path, elf: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// Has the compiler lay out the structs of the headers.
-fn compile(headers: &Path, free_threaded: bool) -> Result<Vec<u8>> {
+fn compile(headers: &[PathBuf], free_threaded: bool) -> Result<Vec<u8>> {
     let folder = tree::root().join("target/layout");
     fs::create_dir_all(&folder)?;
     let (source, object) = (folder.join("headers.c"), folder.join("headers.so"));
     fs::write(&source, HEADER_PROGRAM)?;
     let mut compiler = Command::new("cc");
-    compiler.args(["-g", "-w", "-shared", "-fPIC", "-nostdlib"]);
-    compiler.args(["-fno-eliminate-unused-debug-types", "-DPy_BUILD_CORE"]);
-    if free_threaded {
-        compiler.arg("-DPy_GIL_DISABLED");
-    }
-    compiler.arg("-I").arg(headers);
-    compiler.arg("-I").arg(headers.join("internal"));
-    // Debian's pyconfig.h includes one for the architecture, from the folder above.
-    compiler.arg("-idirafter").arg(headers.join(".."));
+    compiler.args(compiler_arguments(headers, free_threaded));
     command::run(compiler.arg("-o").arg(&object).arg(&source))?;
     read(&object)
 }

@@ -7,13 +7,17 @@
 #![forbid(unsafe_code)]
 
 mod command;
+mod container;
 mod debian;
 mod demo;
+mod from_source;
+mod interpreters;
 mod layers;
 mod layouts;
 mod python;
 mod setup;
 mod stages;
+mod suite;
 mod tally;
 mod tidy;
 mod tree;
@@ -43,6 +47,8 @@ enum Verb {
         #[arg(long)]
         demo: bool,
     },
+    /// Fetches and builds the interpreters that the tests need, into the cache, and lists those that are here
+    Interpreters,
     /// Builds viperf, starts real programs, records them and says where the page is
     Demo,
     /// Sets up and runs every test that this machine allows, and names what it skipped
@@ -73,6 +79,11 @@ fn main() -> ExitCode {
 fn run(verb: Verb) -> anyhow::Result<()> {
     match verb {
         Verb::Setup { test, demo } => setup::run(setup::Wanted { test, demo }),
+        Verb::Interpreters => {
+            interpreters::run()?;
+            interpreters::list();
+            Ok(())
+        }
         Verb::Demo => {
             setup::run(setup::Wanted {
                 test: false,

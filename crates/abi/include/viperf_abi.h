@@ -281,6 +281,8 @@ struct sample_record {
 	unsigned int slot;
 	unsigned int epoch;
 	unsigned int flags;
+	/* pthread_self(), by which Python knows its threads: the fs base. */
+	unsigned long long thread_pointer;
 	unsigned char thread_name[THREAD_NAME_BYTES];
 };
 

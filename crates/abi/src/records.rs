@@ -191,6 +191,8 @@ pub struct SampleRecord {
     pub epoch: u32,
     /// `SAMPLE_*`.
     pub flags: u32,
+    /// `pthread_self()`, by which Python knows its threads: the fs base.
+    pub thread_pointer: u64,
     /// The kernel's name of the thread, NUL-terminated.
     pub thread_name: [u8; limit::THREAD_NAME_BYTES],
 }

@@ -7,7 +7,7 @@ use std::{
 
 use viperf_profile::{
     Frame, FrameHandle, FrameKind, Function, FunctionHandle, Process, ProcessHandle, Profile,
-    ProfileInformation, Sample, StackHandle, Thread, ThreadHandle,
+    ProfileInformation, Sample, SourceRange, StackHandle, Thread, ThreadHandle,
 };
 use viperf_symbolize::{KernelSymbol, NativeSymbol, NoSymbol, Symbolizer};
 
@@ -17,6 +17,9 @@ use crate::{
 };
 
 type Symbols<T> = HashMap<u64, Result<T, NoSymbol>>;
+
+/// <https://github.com/python/cpython/blob/v3.14.0/Python/ceval_macros.h>: `TAIL_CALL_FUNC`s are named so.
+const INSTRUCTION_PREFIX: &str = "_TAIL_CALL_";
 
 /// Every name that the stacks need.
 struct Names {
@@ -159,10 +162,12 @@ impl Builder<'_> {
         let recording = self.recording;
         let mut handles = Vec::with_capacity(recording.stacks.all().len());
         for stack in recording.stacks.all() {
-            let mut frames: Vec<FrameHandle> = stack
-                .frames
-                .iter()
-                .map(|frame| self.frame(*frame))
+            let frames = stack.frames.iter().enumerate();
+            let mut frames: Vec<FrameHandle> = frames
+                .map(|(index, frame)| {
+                    let caller = stack.frames.get(index + 1);
+                    self.frame(self.part_of_eval(*frame, caller))
+                })
                 .collect();
             if frames.is_empty() {
                 frames.push(self.plain_frame(
@@ -176,6 +181,22 @@ impl Builder<'_> {
         handles
     }
 
+    /// In an interpreter built with tail calls (clang, 3.14 and later) eval itself jumps to one function per instruction,
+    /// of which one is on the stack above it: part of the eval call, not something that Python has called.
+    fn part_of_eval(&self, frame: RawFrame, caller: Option<&RawFrame>) -> RawFrame {
+        let (RawFrame::Native { executable, svma }, Some(RawFrame::Interpreter { .. })) =
+            (frame, caller)
+        else {
+            return frame;
+        };
+        let symbols = self.names.native.get(&executable);
+        let name = symbols.and_then(|symbols| symbols.get(&svma)?.as_ref().ok());
+        match name.is_some_and(|symbol| symbol.name.starts_with(INSTRUCTION_PREFIX)) {
+            true => RawFrame::Interpreter { executable, svma },
+            false => frame,
+        }
+    }
+
     fn add_samples(&mut self, stacks: &[Option<StackHandle>], weight_ns: u64) {
         let recording = self.recording;
         let first_ns = recording
@@ -185,7 +206,7 @@ impl Builder<'_> {
             .min()
             .unwrap_or(0);
         let processes = self.add_processes();
-        let mut threads: HashMap<(u32, u32, u32), ThreadHandle> = HashMap::new();
+        let mut threads: HashMap<u32, ThreadHandle> = HashMap::new();
         for sample in &recording.samples {
             let index = sample.stack.0 as usize;
             let (Some(Some(stack)), Some(raw)) =
@@ -196,16 +217,15 @@ impl Builder<'_> {
             let Some(process) = processes.get(&sample.process) else {
                 continue;
             };
-            let key = (sample.process, sample.tid, sample.thread_name);
-            let thread = *threads.entry(key).or_insert_with(|| {
-                let name = recording
-                    .thread_names
-                    .get(sample.thread_name as usize)
-                    .map_or("", String::as_str);
-                let name = self.profile.strings.intern(name);
+            let Some(sampled) = recording.threads.find(sample.thread) else {
+                continue;
+            };
+            let thread = *threads.entry(sample.thread).or_insert_with(|| {
+                let name = recording.threads.name(sampled);
+                let name = self.profile.strings.intern(&name);
                 self.profile.threads.intern(Thread {
                     process: *process,
-                    tid: sample.tid,
+                    tid: sampled.tid,
                     name,
                 })
             });
@@ -273,14 +293,14 @@ impl Builder<'_> {
                 self.native_frame(executable, svma, FrameKind::Interpreter)
             }
             RawFrame::Address { process, address } => self.generated_frame(process, address),
-            RawFrame::Python { function, line } => self.python_frame(function, line),
+            RawFrame::Python { function, source } => self.python_frame(function, source),
             RawFrame::Reason(reason) => self.plain_frame(reason.text(), FrameKind::Incomplete, 0),
         };
         self.frames.insert(raw, handle);
         handle
     }
 
-    fn python_frame(&mut self, function: u32, line: u32) -> FrameHandle {
+    fn python_frame(&mut self, function: u32, source: SourceRange) -> FrameHandle {
         let Some(python) = self.recording.codes.function(function) else {
             return self.plain_frame("[unknown function]", FrameKind::Python, 0);
         };
@@ -296,7 +316,7 @@ impl Builder<'_> {
         let function = self.profile.functions.intern(function);
         self.profile.frames.intern(Frame {
             function,
-            line,
+            source,
             address: 0,
         })
     }
@@ -332,7 +352,7 @@ impl Builder<'_> {
         };
         self.profile.frames.intern(Frame {
             function,
-            line,
+            source: SourceRange::from_line(line),
             address: svma,
         })
     }
@@ -359,7 +379,7 @@ impl Builder<'_> {
         };
         self.profile.frames.intern(Frame {
             function,
-            line: 0,
+            source: SourceRange::default(),
             address,
         })
     }
@@ -372,7 +392,7 @@ impl Builder<'_> {
                     intern_function(&mut self.profile, &symbol.name, library, FrameKind::Kernel);
                 self.profile.frames.intern(Frame {
                     function,
-                    line: 0,
+                    source: SourceRange::default(),
                     address,
                 })
             }
@@ -384,7 +404,7 @@ impl Builder<'_> {
         let function = intern_function(&mut self.profile, name, None, kind);
         self.profile.frames.intern(Frame {
             function,
-            line: 0,
+            source: SourceRange::default(),
             address,
         })
     }

@@ -3,8 +3,13 @@
 use std::collections::HashMap;
 
 use viperf_abi::{CODE_CLASS, CODE_SHIM, CodeRecord, CodeText};
-use viperf_cpython::{Layout, code_object, line_table::LineTable, text};
+use viperf_cpython::{
+    Interpreter, Layout, code_object,
+    line_table::{LineTable, Position},
+    text,
+};
 use viperf_process::Pid;
+use viperf_profile::SourceRange;
 
 use crate::layout::line_table_kind;
 
@@ -29,8 +34,8 @@ struct Definition {
 /// What is known of a code object that a frame names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// A function and the line that is executed; 0 when the instruction has none.
-    Line { function: u32, line: u32 },
+    /// A function and what is executed of it; line 0 when the instruction has none.
+    Line { function: u32, source: SourceRange },
     /// Not a function of the program.
     Hidden,
     /// No definition: its record was lost.
@@ -52,7 +57,7 @@ impl CodeObjects {
         &mut self,
         record: &CodeRecord,
         line_table: &[u8],
-        layout: Option<&Layout>,
+        python: Option<&Interpreter>,
     ) {
         if record.flags & CODE_SHIM != 0 {
             self.insert(record, None, Vec::new());
@@ -64,7 +69,7 @@ impl CodeObjects {
         let read = if whole {
             None
         } else {
-            layout.and_then(|layout| read_whole(record, line_table, layout))
+            python.and_then(|python| read_whole(record, line_table, &python.layout))
         };
         if read.is_none() && (record.qualname.kind == 0 || record.filename.kind == 0) {
             // Unknown, which its samples say; the kernel sends it again.
@@ -79,7 +84,7 @@ impl CodeObjects {
             ),
         };
         let function = PythonFunction {
-            qualname: with_class(qualname, record, layout),
+            qualname: with_class(qualname, record, python),
             filename,
             first_line: u32::try_from(record.first_line).unwrap_or(0),
         };
@@ -95,16 +100,16 @@ impl CodeObjects {
             return Place::Hidden;
         };
         let lines = definition.lines.as_ref();
-        let line = lines.and_then(|lines| lines.find_line(unit)).or_else(|| {
+        let position = lines.and_then(|lines| lines.find(unit));
+        let source = match position {
+            Some(position) => as_source(position),
             // Before the first instruction CPython shows the line of the definition.
-            (unit < 0)
-                .then(|| u32::try_from(definition.first_line).ok())
-                .flatten()
-        });
-        Place::Line {
-            function,
-            line: line.unwrap_or(0),
-        }
+            None if unit < 0 => {
+                SourceRange::from_line(u32::try_from(definition.first_line).unwrap_or(0))
+            }
+            None => SourceRange::default(),
+        };
+        Place::Line { function, source }
     }
 
     /// The function with this index.
@@ -141,12 +146,23 @@ impl CodeObjects {
     }
 }
 
+/// CPython counts columns from 0.
+fn as_source(position: Position) -> SourceRange {
+    let from_1 = |column: Option<u32>| column.map_or(0, |column| column.saturating_add(1));
+    SourceRange {
+        line: position.line,
+        end_line: position.end_line,
+        column: from_1(position.start_column),
+        end_column: from_1(position.end_column),
+    }
+}
+
 /// Up to 3.10 a code object knows only its bare name: the class of its first argument completes it.
-fn with_class(name: String, record: &CodeRecord, layout: Option<&Layout>) -> String {
+fn with_class(name: String, record: &CodeRecord, python: Option<&Interpreter>) -> String {
     if record.flags & CODE_CLASS == 0 {
         return name;
     }
-    let found = layout.and_then(|layout| find_qualname(&name, record, layout));
+    let found = python.and_then(|python| find_qualname(&name, record, python));
     found.unwrap_or_else(|| {
         let class = record.class_name.split(|&byte| byte == 0).next();
         let class = String::from_utf8_lossy(class.unwrap_or_default());
@@ -159,9 +175,17 @@ fn with_class(name: String, record: &CodeRecord, layout: Option<&Layout>) -> Str
 }
 
 /// The name under which the class, or one of its bases, defines the code object, if the process still lives.
-fn find_qualname(name: &str, record: &CodeRecord, layout: &Layout) -> Option<String> {
-    let _ = (name, record, layout);
-    None
+fn find_qualname(name: &str, record: &CodeRecord, python: &Interpreter) -> Option<String> {
+    let objects = python.objects.as_ref()?;
+    let (class, code) = (record.class_address, record.address);
+    let read = reader(record);
+    viperf_cpython::find_qualname(&python.layout, objects, class, code, name, read)
+}
+
+/// The memory of the process that a definition comes from.
+fn reader(record: &CodeRecord) -> impl FnMut(u64, &mut [u8]) -> bool + use<> {
+    let pid = Pid(record.tgid);
+    move |address, bytes| viperf_process::read_memory(pid, address, bytes).is_ok()
 }
 
 /// Reads the object again, and believes it only if it is still the same.
@@ -170,10 +194,7 @@ fn read_whole(
     line_table: &[u8],
     layout: &Layout,
 ) -> Option<code_object::CodeObject> {
-    let pid = Pid(record.tgid);
-    let read =
-        |address: u64, bytes: &mut [u8]| viperf_process::read_memory(pid, address, bytes).is_ok();
-    let code = code_object::read(layout, record.address, read).ok()?;
+    let code = code_object::read(layout, record.address, reader(record)).ok()?;
     let same =
         |text: CodeText<'_>, whole: &str| whole.starts_with(as_text(text).trim_end_matches('…'));
     let unchanged = code.first_line == record.first_line

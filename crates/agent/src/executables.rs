@@ -122,6 +122,12 @@ impl Executables {
         executable.is_some_and(|found| found.eval.iter().any(|part| part.contains(&svma)))
     }
 
+    /// Whether it is a C library without unwind information.
+    pub(crate) fn is_musl(&self, number: u32) -> bool {
+        self.find(number)
+            .is_some_and(|found| found.library == CLibrary::Musl)
+    }
+
     /// The executable with this number, to be read.
     #[cfg(test)]
     pub(crate) fn find_mut(&mut self, number: u32) -> Option<&mut Executable> {

@@ -26,8 +26,10 @@ mod recording;
 mod stacks;
 mod statistics;
 mod targets;
+mod thread_start;
 #[cfg(test)]
 mod thread_states_found;
+mod threads;
 #[cfg(test)]
 mod walks_agree;
 

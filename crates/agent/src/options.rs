@@ -119,6 +119,8 @@ pub struct Statistics {
     pub incomplete: BTreeMap<String, u64>,
     /// Processes that were sampled.
     pub processes: u64,
+    /// Of these samples, those of threads of a Python process that have nothing to do with Python.
+    pub samples_without_python: u64,
     /// Samples per second, over all targets.
     pub rate_achieved: f64,
     /// Nanoseconds of BPF programs per sample, by the kernel's count.

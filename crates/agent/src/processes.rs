@@ -1,5 +1,7 @@
 //! The processes that are profiled: what the kernel was told of each, and what the profile will say of it.
 
+mod tracked;
+
 use std::{
     collections::{HashMap, HashSet},
     rc::Rc,
@@ -7,14 +9,16 @@ use std::{
 };
 
 use viperf_abi::{
-    Mapping as KernelMapping, PROCESS_NEVER_DEFER, PROCESS_PYTHON, PROCESS_READ, PROCESS_TARGET,
-    Process, ProcessRecord,
+    Mapping as KernelMapping, PROCESS_NEVER_DEFER, PROCESS_TARGET, Process, ProcessRecord,
 };
 use viperf_cpython::Interpreter;
 use viperf_process::{Pid, ProcessError};
-use viperf_sample::{SampleError, Sampler};
+use viperf_sample::Sampler;
 
 use crate::found::{Found, Readers};
+
+pub(crate) use tracked::TrackError;
+use tracked::{read_names, release};
 
 /// A process that maps something all the time, as a JIT compiler does, is read so often at most, unless samples wait for it.
 const REREAD_INTERVAL: Duration = Duration::from_millis(20);
@@ -111,6 +115,14 @@ impl Processes {
     /// The interpreter of a process.
     pub(crate) fn python(&self, pid: u32) -> Option<&Rc<Interpreter>> {
         self.tracked.get(&pid)?.python.as_ref()
+    }
+
+    /// The interpreter of a process and where its runtime is, if the process is still the one of that description.
+    pub(crate) fn python_of(&self, pid: u32, description: u32) -> Option<(&Interpreter, u64)> {
+        let tracked = self.tracked.get(&pid)?;
+        let is_same = tracked.description == description as usize;
+        let python = tracked.python.as_deref().filter(|_| is_same)?;
+        Some((python, tracked.kernel.runtime))
     }
 
     /// The executable mappings that the kernel was told of, by address.
@@ -352,18 +364,24 @@ impl Processes {
             // It has ended or runs another program: the record of that is on its way.
             return Ok(());
         }
-        let python_version = tracked
-            .python
-            .as_ref()
-            .map(|python| python.version.to_string());
+        let python_version = tracked.python.as_deref().map(describe_version);
+        let untested = tracked.python.clone().filter(|python| python.untested);
         let index = tracked.description;
         let Some(description) = self.descriptions.get_mut(index) else {
             return Ok(());
         };
         read_names(description);
         let name = description.name.clone();
+        let has_python = python_version.is_some();
+        let is_new = description.python_version != python_version;
         description.python_version = python_version;
-        if let Some(what) = unsupported.filter(|_| description.python_version.is_none()) {
+        if let Some(python) = untested.filter(|_| is_new) {
+            self.tell(format!(
+                "{name} ({pid}) runs CPython {}, which is newer than this viperf: untested, read by what it says of itself",
+                python.version
+            ));
+        }
+        if let Some(what) = unsupported.filter(|_| !has_python) {
             self.tell(format!(
                 "{name} ({pid}) runs {what}: native and kernel frames only"
             ));
@@ -375,96 +393,9 @@ impl Processes {
     }
 }
 
-impl Tracked {
-    /// Tells the kernel of an interpreter before the unwind rows are built, which takes longer: until then its samples are
-    /// deferred, with their Python frames.
-    fn announce_python(
-        &mut self,
-        pid: u32,
-        found: &Found,
-        sampler: &Sampler,
-    ) -> Result<(), SampleError> {
-        let mut kernel = self.kernel;
-        kernel.flags |= PROCESS_READ;
-        let is_new = self.kernel.flags & PROCESS_PYTHON == 0;
-        let python = found.python.as_ref().filter(|_| is_new);
-        if python.is_some_and(|python| python.describe(found.library, &mut kernel))
-            && sampler.update_process(pid, &kernel)?
-        {
-            self.kernel = kernel;
-        }
-        Ok(())
-    }
-
-    /// Takes over what was found and tells the kernel; false, and nothing changed, when the kernel knows better.
-    fn take(&mut self, pid: u32, found: Found, sampler: &mut Sampler) -> Result<bool, SampleError> {
-        let mut kernel = Process {
-            flags: PROCESS_TARGET | PROCESS_READ | self.kernel.flags & PROCESS_NEVER_DEFER,
-            ..self.kernel
-        };
-        let python = found
-            .python
-            .filter(|python| python.describe(found.library, &mut kernel));
-        let known = self
-            .run
-            .as_ref()
-            .is_some_and(|run| run.mappings == found.mappings);
-        let mut run = None;
-        if !known {
-            let first = sampler.write_mappings(&found.mappings)?;
-            kernel.first_mapping = first;
-            kernel.mapping_count = found.mappings.len() as u32;
-            // What led nowhere may lead somewhere now.
-            kernel.flags &= !PROCESS_NEVER_DEFER;
-            self.failed_deferrals = 0;
-            let mappings = found.mappings;
-            run = Some(Rc::new(MappingRun { first, mappings }));
-        }
-        if (kernel != self.kernel || self.unconfirmed) && !sampler.update_process(pid, &kernel)? {
-            release(run, sampler);
-            return Ok(false);
-        }
-        self.kernel = kernel;
-        self.unconfirmed = false;
-        self.python_executable = python.as_ref().map_or(0, |python| python.executable);
-        self.python = python.map(|python| python.interpreter);
-        if run.is_some() {
-            release(std::mem::replace(&mut self.run, run), sampler);
-        }
-        Ok(true)
-    }
-}
-
-/// Why a process could not become a target.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum TrackError {
-    #[error(transparent)]
-    Process(#[from] ProcessError),
-    #[error(transparent)]
-    Sample(#[from] SampleError),
-}
-
-/// Programs rename themselves, so names are read again with the mappings.
-fn read_names(description: &mut ProcessDescription) {
-    let pid = Pid(description.pid);
-    if let Ok(name) = viperf_process::read_comm(pid) {
-        description.name = name;
-    }
-    if let Ok(words) = viperf_process::read_command_line(pid) {
-        description.command_line = words
-            .iter()
-            .map(|word| word.to_string_lossy())
-            .collect::<Vec<_>>()
-            .join(" ");
-    }
-    if description.parent.is_none() {
-        description.parent = viperf_process::read_parent(pid).ok().map(|parent| parent.0);
-    }
-}
-
-/// Gives a run back once no process uses it.
-fn release(run: Option<Rc<MappingRun>>, sampler: &mut Sampler) {
-    if let Some(run) = run.and_then(Rc::into_inner) {
-        sampler.release_mappings(run.first, run.mappings.len() as u32);
-    }
+/// As the profile names it.
+fn describe_version(python: &Interpreter) -> String {
+    let label = if python.untested { " (untested)" } else { "" };
+    let build = if python.layout.free_threaded { "t" } else { "" };
+    format!("{}{build}{label}", python.version)
 }

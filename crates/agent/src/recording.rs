@@ -1,26 +1,26 @@
 //! Everything that a recording gathers until it becomes a profile.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use viperf_abi::{SampleRecord, limit::THREAD_NAME_BYTES};
+use viperf_abi::{SAMPLE_NO_THREAD_STATE, SampleRecord};
 
 use crate::{
     code_objects::CodeObjects,
     executables::Executables,
     processes::Processes,
     stacks::{StackNumber, Stacks},
+    threads::Threads,
 };
 
 /// One sample: its stack as a number.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RawSample {
     pub(crate) time_ns: u64,
-    pub(crate) tid: u32,
     pub(crate) cpu: u32,
     /// Index of the process's description.
     pub(crate) process: u32,
-    /// Index of the thread's name.
-    pub(crate) thread_name: u32,
+    /// Number of the thread.
+    pub(crate) thread: u32,
     pub(crate) stack: StackNumber,
 }
 
@@ -32,8 +32,9 @@ pub(crate) struct Recording {
     pub(crate) codes: CodeObjects,
     pub(crate) stacks: Stacks,
     pub(crate) samples: Vec<RawSample>,
-    pub(crate) thread_names: Vec<String>,
-    by_thread_name: HashMap<[u8; THREAD_NAME_BYTES], u32>,
+    pub(crate) threads: Threads,
+    /// Samples of threads of a Python process that had no thread state.
+    pub(crate) samples_without_python: u64,
     /// Descriptions that have samples.
     pub(crate) sampled: HashSet<u32>,
     /// Samples of stacks that user space never got.
@@ -44,22 +45,15 @@ impl Recording {
     /// Adds a sample whose stack is known.
     pub(crate) fn add_sample(&mut self, sample: &SampleRecord, stack: StackNumber) {
         let process = self.processes.description(sample.epoch, sample.tgid) as u32;
-        let thread_name = *self
-            .by_thread_name
-            .entry(sample.thread_name)
-            .or_insert_with_key(|bytes| {
-                let name = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
-                self.thread_names
-                    .push(String::from_utf8_lossy(name).into_owned());
-                self.thread_names.len() as u32 - 1
-            });
+        if sample.flags & SAMPLE_NO_THREAD_STATE != 0 {
+            self.samples_without_python += 1;
+        }
         self.sampled.insert(process);
         self.samples.push(RawSample {
             time_ns: sample.time_ns,
-            tid: sample.tid,
             cpu: sample.cpu,
             process,
-            thread_name,
+            thread: self.threads.number(process, sample),
             stack,
         });
     }

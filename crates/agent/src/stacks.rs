@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 
 use viperf_abi::Reason;
+use viperf_profile::SourceRange;
 
 use crate::{
     calls::{IsCall, mark_owners},
     code_objects::{CodeObjects, Place},
     merge::{Merged, MergedFrame, merge},
+    thread_start::without_end_in_start,
 };
 
 /// A frame that means the same in every process and for the whole recording.
@@ -29,7 +31,7 @@ pub(crate) enum RawFrame {
     },
     Python {
         function: u32,
-        line: u32,
+        source: SourceRange,
     },
     Reason(Reason),
 }
@@ -54,6 +56,14 @@ pub(crate) struct Sections {
     pub(crate) python: Vec<u64>,
 }
 
+/// What must be known of the files that native frames are in.
+pub(crate) struct KnownFiles<'a> {
+    /// The native frames of the evaluation loop, where each Python frame is a call of it.
+    pub(crate) is_call: Option<IsCall<'a>>,
+    /// A C library without unwind information.
+    pub(crate) is_musl: &'a dyn Fn(u32) -> bool,
+}
+
 /// All distinct stacks, and which one each slot of the kernel's caches holds.
 #[derive(Debug, Default)]
 pub(crate) struct Stacks {
@@ -63,23 +73,25 @@ pub(crate) struct Stacks {
 }
 
 impl Stacks {
-    /// Takes a new stack: merges it and names its lines. `calls` tells the native frames of the evaluation loop where each
-    /// Python frame is a call of it.
+    /// Takes a new stack: merges it and names its lines.
     pub(crate) fn define(
         &mut self,
         process: u32,
         sections: &Sections,
         codes: &CodeObjects,
         native_walked: bool,
-        calls: Option<IsCall<'_>>,
+        files: &KnownFiles<'_>,
     ) -> StackNumber {
         let Sections {
             kernel,
             native,
             python,
         } = sections;
-        let marked = calls.map(|is_call| mark_owners(native, python, is_call));
+        let marked = files
+            .is_call
+            .map(|is_call| mark_owners(native, python, is_call));
         let python = marked.as_deref().unwrap_or(python);
+        let native = without_end_in_start(native, python, files.is_musl);
         let mut merged = merge(kernel, native, python, native_walked);
         let frames = place_frames(&mut merged, process, codes);
         self.intern(frames, merged.incomplete)
@@ -130,7 +142,7 @@ fn place_frames(merged: &mut Merged, process: u32, codes: &CodeObjects) -> Vec<R
             MergedFrame::Address(address) => Some(RawFrame::Address { process, address }),
             MergedFrame::Reason(reason) => Some(RawFrame::Reason(reason)),
             MergedFrame::Python { code, unit } => match codes.place(code, unit) {
-                Place::Line { function, line } => Some(RawFrame::Python { function, line }),
+                Place::Line { function, source } => Some(RawFrame::Python { function, source }),
                 Place::Hidden => None,
                 Place::Unknown => {
                     lost = true;
@@ -149,6 +161,11 @@ fn place_frames(merged: &mut Merged, process: u32, codes: &CodeObjects) -> Vec<R
 mod tests {
     use super::*;
 
+    const NOTHING: KnownFiles<'_> = KnownFiles {
+        is_call: None,
+        is_musl: &|_| false,
+    };
+
     fn sections(native: &[u64]) -> Sections {
         Sections {
             kernel: Vec::new(),
@@ -160,17 +177,17 @@ mod tests {
     #[test]
     fn a_slot_means_the_last_stack_that_was_sent_for_it() {
         let (mut stacks, codes) = (Stacks::default(), CodeObjects::default());
-        let first = stacks.define(0, &sections(&[1 << 60 | 5]), &codes, true, None);
+        let first = stacks.define(0, &sections(&[1 << 60 | 5]), &codes, true, &NOTHING);
         stacks.assign((0, 7), first);
         assert_eq!(stacks.find((0, 7)), Some(first));
         assert_eq!(stacks.find((1, 7)), None);
-        let second = stacks.define(0, &sections(&[1 << 60 | 6]), &codes, true, None);
+        let second = stacks.define(0, &sections(&[1 << 60 | 6]), &codes, true, &NOTHING);
         stacks.assign((0, 7), second);
         assert_ne!(first, second);
         assert_eq!(stacks.find((0, 7)), Some(second));
         // The same stack from another CPU is the same stack.
         assert_eq!(
-            stacks.define(0, &sections(&[1 << 60 | 5]), &codes, true, None),
+            stacks.define(0, &sections(&[1 << 60 | 5]), &codes, true, &NOTHING),
             first
         );
     }
@@ -184,7 +201,7 @@ mod tests {
             native: vec![1 << 60],
             python,
         };
-        let number = stacks.define(0, &sections, &codes, true, None);
+        let number = stacks.define(0, &sections, &codes, true, &NOTHING);
         let stack = &stacks.all()[number.0 as usize];
         assert_eq!(stack.incomplete, Some(Reason::PythonCodeLost));
     }

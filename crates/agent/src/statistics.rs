@@ -12,6 +12,8 @@ use crate::Statistics;
 #[derive(Debug, Default)]
 pub(crate) struct Costs {
     pub(crate) lost_samples: u64,
+    /// For the recorder to fill in.
+    pub(crate) samples_without_python: u64,
     pub(crate) run_time_ns: u64,
     pub(crate) map_bytes: u64,
     pub(crate) first_sample: Option<Duration>,
@@ -26,6 +28,7 @@ impl Costs {
         sampled_for: Duration,
     ) -> Self {
         Self {
+            samples_without_python: 0,
             lost_samples: sampler.lost()[Lost::Samples as usize],
             run_time_ns: sampler.run_time_ns(),
             map_bytes: sampler
@@ -49,6 +52,7 @@ pub(crate) fn summarize(profile: &Profile, costs: &Costs) -> Statistics {
         samples_lost: profile.lost,
         incomplete: profile.incomplete.clone(),
         processes: profile.processes.len() as u64,
+        samples_without_python: costs.samples_without_python,
         rate_achieved: if seconds > 0.0 {
             samples as f64 / seconds
         } else {

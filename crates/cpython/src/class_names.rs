@@ -6,11 +6,12 @@
 
 use crate::{
     Layout, ObjectLayout,
-    objects::{Entry, Key, Objects, limit_reads},
+    objects::{Entry, Key, Objects, limit_bytes},
 };
 
-/// How often memory may be read for one name. The longest way in the standard library needs a few thousand.
-const READ_LIMIT: u32 = 50_000;
+/// Most bytes of memory read for one name, each read counting as 64 more. The longest way in the standard library
+/// takes 5,000 reads.
+const READ_LIMIT: u64 = 8 * 1024 * 1024;
 
 /// Most classes that one class can be derived from, itself included.
 const CLASS_LIMIT: usize = 256;
@@ -40,7 +41,7 @@ pub fn find_qualname(
     co_name: &str,
     read_memory: impl FnMut(u64, &mut [u8]) -> bool,
 ) -> Option<String> {
-    let read_memory = limit_reads(READ_LIMIT, read_memory);
+    let read_memory = limit_bytes(READ_LIMIT, read_memory);
     let mut objects = Objects::new(layout, objects, read_memory);
     objects.objects.function.as_ref()?;
     let classes = read_classes(&mut objects, class_address)?;
@@ -67,7 +68,7 @@ pub fn find_class_name(
     class_address: u64,
     read_memory: impl FnMut(u64, &mut [u8]) -> bool,
 ) -> Option<String> {
-    let read_memory = limit_reads(READ_LIMIT, read_memory);
+    let read_memory = limit_bytes(READ_LIMIT, read_memory);
     let mut objects = Objects::new(layout, objects, read_memory);
     match objects.is_type(class_address)? {
         true => objects.type_name(class_address),
@@ -318,4 +319,232 @@ fn read_closure<F: FnMut(u64, &mut [u8]) -> bool>(
             .filter_map(|cell| objects.pointer(cell, cell_offset))
             .collect(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::objects::tests::Space;
+
+    const V2_7: u32 = 0x0207_00f0;
+    const V3_9: u32 = 0x0309_00f0;
+    const CODE: u64 = 0x5000;
+
+    /// The types that values in classes are of.
+    struct Types {
+        meta: u64,
+        function: u64,
+        other: u64,
+    }
+
+    fn types(space: &mut Space) -> Types {
+        let meta = space.type_object("type", 1 << 31);
+        Types {
+            meta,
+            function: space.type_object("function", 0),
+            other: space.type_object("property", 0),
+        }
+    }
+
+    fn class(
+        space: &mut Space,
+        types: &Types,
+        name: &str,
+        bases: &[u64],
+        entries: &[(&str, u64)],
+    ) -> u64 {
+        let class = space.type_object(name, 0);
+        space.put_word(class, space.layout.code.ob_type, types.meta);
+        let dict = space.dict(entries);
+        space.put_word(class, space.layout.type_object.dict, dict);
+        let mut mro = vec![class];
+        mro.extend_from_slice(bases);
+        let mro = space.tuple(&mro);
+        space.put_word(class, space.layout.type_object.mro, mro);
+        class
+    }
+
+    fn function(space: &mut Space, types: &Types, qualname: &str, code: u64) -> u64 {
+        let address = space.object(types.function, 128);
+        let members = space.objects.function.clone().unwrap();
+        space.put_word(address, members.code, code);
+        if let Some(offset) = members.qualname {
+            let qualname = space.ascii(qualname);
+            space.put_word(address, offset, qualname);
+        }
+        address
+    }
+
+    fn find(space: &Space, class: u64, co_name: &str) -> Option<String> {
+        find_qualname(
+            &space.layout,
+            &space.objects,
+            class,
+            CODE,
+            co_name,
+            space.read_memory(),
+        )
+    }
+
+    #[test]
+    fn the_function_with_the_code_object_gives_the_name_not_one_of_the_same_name() {
+        for (hex, expected) in [(V2_7, "Base.run"), (V3_9, "outer.<locals>.Base.run")] {
+            let mut space = Space::new(hex, false);
+            let types = types(&mut space);
+            let other = function(&mut space, &types, "Derived.run", CODE + 8);
+            let wanted = function(&mut space, &types, "outer.<locals>.Base.run", CODE);
+            let base = class(
+                &mut space,
+                &types,
+                "Base",
+                &[],
+                &[("x", 0x9000), ("run", wanted)],
+            );
+            let derived = class(&mut space, &types, "Derived", &[base], &[("run", other)]);
+            assert_eq!(find(&space, derived, "run").as_deref(), Some(expected));
+            assert_eq!(find(&space, base, "run").as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn a_function_named_after_another_names_nothing() {
+        let mut space = Space::new(V3_9, false);
+        let types = types(&mut space);
+        let wrapper = function(&mut space, &types, "C.run", CODE);
+        let class = class(&mut space, &types, "C", &[], &[("run", wrapper)]);
+        assert_eq!(find(&space, class, "wrapper"), None);
+        assert_eq!(find(&space, class, "un"), None);
+        assert_eq!(find(&space, class, "run").as_deref(), Some("C.run"));
+    }
+
+    #[test]
+    fn private_names_and_descriptors_and_other_names_are_found() {
+        for place in [16, 24, 32] {
+            let mut space = Space::new(V3_9, false);
+            let types = types(&mut space);
+            let wanted = function(&mut space, &types, "_C.__size", CODE);
+            let property = space.object(types.other, 64);
+            space.put_word(property, place, wanted);
+            for name in ["_C__size", "__size", "alias"] {
+                let class = class(&mut space, &types, "_C", &[], &[(name, property)]);
+                assert_eq!(find(&space, class, "__size").as_deref(), Some("_C.__size"));
+            }
+        }
+        assert_eq!(mangle("__C", "__x").as_deref(), Some("_C__x"));
+        assert_eq!(mangle("C", "__x__"), None);
+        assert_eq!(mangle("C", "_x"), None);
+        assert_eq!(mangle("__", "__x"), None);
+    }
+
+    #[test]
+    fn closures_that_run_in_circles_end() {
+        let mut space = Space::new(V3_9, false);
+        let types = types(&mut space);
+        let members = space.objects.function.clone().unwrap();
+        let cell_offset = space.objects.cell.clone().unwrap().contents;
+        let functions: Vec<_> = (0..100)
+            .map(|_| function(&mut space, &types, "f", CODE + 8))
+            .collect();
+        let cells: Vec<_> = functions
+            .iter()
+            .map(|&function| {
+                let cell = space.object(types.other, 32);
+                space.put_word(cell, cell_offset, function);
+                cell
+            })
+            .collect();
+        let closure = space.tuple(&cells);
+        for &function in &functions {
+            space.put_word(function, members.closure, closure);
+        }
+        let class = class(&mut space, &types, "C", &[], &[("run", functions[0])]);
+        assert_eq!(find(&space, class, "run"), None);
+        // One of them is what is looked for.
+        space.put_word(functions[20], members.code, CODE);
+        let qualname = space.ascii("C.run");
+        space.put_word(functions[20], members.qualname.unwrap(), qualname);
+        assert_eq!(find(&space, class, "run").as_deref(), Some("C.run"));
+    }
+
+    #[test]
+    fn old_style_bases_are_looked_up_depth_first_and_circles_end() {
+        let mut space = Space::new(V2_7, false);
+        let types = types(&mut space);
+        let class_object = space.type_object("classobj", 0);
+        let wanted = function(&mut space, &types, "", CODE);
+        let members = space.objects.old_style_class.clone().unwrap();
+        let old_style = |space: &mut Space, name: &str, bases: &[u64], entries: &[(&str, u64)]| {
+            let class = space.object(class_object, 72);
+            let (name, bases, dict) = (space.ascii(name), space.tuple(bases), space.dict(entries));
+            space.put_word(class, members.name, name);
+            space.put_word(class, members.bases, bases);
+            space.put_word(class, members.dict, dict);
+            class
+        };
+        let deep = old_style(&mut space, "Deep", &[], &[("run", wanted)]);
+        let left = old_style(&mut space, "Left", &[deep], &[]);
+        let right = old_style(&mut space, "Right", &[], &[("run", wanted)]);
+        let class = old_style(&mut space, "C", &[left, right], &[]);
+        assert_eq!(find(&space, class, "run").as_deref(), Some("Deep.run"));
+        let name = find_class_name(&space.layout, &space.objects, class, space.read_memory());
+        assert_eq!(name.as_deref(), Some("C"));
+
+        let bases = space.tuple(&[class, left, deep]);
+        space.put_word(deep, members.bases, bases);
+        space.put_word(
+            wanted,
+            space.objects.function.as_ref().unwrap().code,
+            CODE + 8,
+        );
+        assert_eq!(find(&space, class, "run"), None);
+    }
+
+    #[test]
+    fn whatever_the_memory_holds_it_ends() {
+        let mut found = 0;
+        for seed in 0..2_000 {
+            for hex in [V2_7, V3_9] {
+                let mut space = Space::new(hex, false);
+                let types = types(&mut space);
+                let wanted = function(&mut space, &types, "C.run", CODE);
+                let other = function(&mut space, &types, "C.other", CODE + 8);
+                let base = class(&mut space, &types, "Base", &[], &[("other", other)]);
+                let entries = [("__init__", other), ("run", wanted)];
+                let class = class(&mut space, &types, "C", &[base, base], &entries);
+                space.corrupt(seed);
+                found += u32::from(find(&space, class, "run").is_some());
+                find_class_name(&space.layout, &space.objects, class, space.read_memory());
+            }
+        }
+        assert!((1_000..4_000).contains(&found), "{found}");
+    }
+    #[test]
+    fn endless_memory_is_left_at_the_limit() {
+        let space = Space::new(V3_9, false);
+        // Every pointer leads to where it came from, each object is a type and a dict of that many entries.
+        for word in [0xa000_1000_u64, 0x1_a000_0000, 0x20] {
+            let mut bytes_read = 0;
+            let read_memory = |address: u64, bytes: &mut [u8]| {
+                let words = (address..).step_by(8).map(|place| match place % 64 {
+                    0..8 => word,
+                    _ => word + place % 4096,
+                });
+                for (to, from) in bytes.chunks_mut(8).zip(words) {
+                    to.copy_from_slice(&from.to_le_bytes()[..to.len()]);
+                }
+                bytes_read += bytes.len() as u64;
+                true
+            };
+            let found = find_qualname(
+                &space.layout,
+                &space.objects,
+                word,
+                CODE,
+                "run",
+                read_memory,
+            );
+            assert_eq!(found, None);
+            assert!(bytes_read <= READ_LIMIT);
+        }
+    }
 }

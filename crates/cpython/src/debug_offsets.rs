@@ -227,8 +227,8 @@ pub fn parse_debug_offsets(
 
 /// Like [`parse_debug_offsets`] for a version newer than any known, `base` being the newest layout there is.
 ///
-/// Where entries stand in such a table is assumed to be as in `base`, so the values must show it: those that the
-/// table shares with no other knowledge of ours must agree with each other and with the shape of objects.
+/// Where entries stand in such a table is assumed to be as in `base`, and the values must bear it out: in a table of
+/// another shape, sizes stand where offsets are looked for and the other way round.
 /// What the table cannot tell is dropped from the layout if it may have moved.
 ///
 /// # Errors

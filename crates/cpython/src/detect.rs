@@ -15,10 +15,10 @@
 use viperf_elf::{Image, Svma};
 
 use crate::{
-    Layout, Version,
+    Layout, ObjectLayout, Version,
     accessors::{code_of_accessor, decode_static_read, find_thread_state_offset},
     debug_offsets::{self, parse_debug_offsets, parse_debug_offsets_of_newer},
-    find_layout, find_newest_layout,
+    find_layout, find_newest_layout, find_object_layout,
 };
 
 /// Cookie, version and kind of build: what stands at the start of `_PyRuntime` whatever the version, from 3.13 on.
@@ -47,6 +47,8 @@ pub struct Interpreter {
     pub untested: bool,
     /// Where its structs keep their members: from the layout file, and from 3.13 on from the interpreter itself.
     pub layout: Layout,
+    /// Where other objects keep their members: names of classes and threads are read with it.
+    pub objects: Option<ObjectLayout>,
     /// `_PyRuntime`; before 3.7 the variable `interp_head`, the only root there is.
     pub runtime: Svma,
     /// `PyCode_Type`, the type of every code object.
@@ -150,6 +152,7 @@ fn detect_version(
     let mut layout = known
         .or_else(|| find_newest_layout(version, free_threaded))
         .ok_or("no layout for this version")?;
+    let mut objects = find_object_layout(&layout);
     let table_size = debug_offsets::table_size(&layout);
     if table_size > 0 {
         let table = image
@@ -161,6 +164,7 @@ fn detect_version(
             parse_debug_offsets(table, &layout)
         };
         layout = parsed.map_err(|error| error.to_string())?;
+        objects = objects.map(|objects| objects.with_debug_offsets(table));
     } else if untested {
         return Err("no layout for this version".to_owned());
     } else {
@@ -170,6 +174,7 @@ fn detect_version(
         version,
         untested,
         layout,
+        objects,
         runtime,
         code_type: find_code_type(image)?,
         static_thread_state_offset: find_thread_state_offset(image),
@@ -187,6 +192,7 @@ fn detect_before_3_7(image: &Image, version: Version) -> Result<Interpreter, Str
     Ok(Interpreter {
         version,
         untested: false,
+        objects: find_object_layout(&layout),
         layout,
         runtime,
         code_type: find_code_type(image)?,

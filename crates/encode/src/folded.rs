@@ -109,7 +109,7 @@ fn render_frame(
         .transpose()?;
     let (text, suffix) = match function.kind {
         FrameKind::Interpreter if !options.interpreter_frames => return Ok(None),
-        FrameKind::Python => (python_frame(name, file, frame.line), "_[p]"),
+        FrameKind::Python => (python_frame(name, file, frame.source.line), "_[p]"),
         FrameKind::Native | FrameKind::Interpreter => (native_frame(name, library), "_[pn]"),
         FrameKind::Kernel => (escape(name), "_[k]"),
         FrameKind::Incomplete => (format!("[{}]", escape(name)), "_[e]"),

@@ -68,11 +68,7 @@ pub(crate) fn add_frame(
         first_line: 1,
         kind,
     });
-    profile.frames.intern(Frame {
-        function,
-        line,
-        address: 0,
-    })
+    profile.frames.intern(Frame::at_line(function, line))
 }
 
 /// Adds `count` samples of one stack, the root first, a millisecond each.

@@ -1,7 +1,7 @@
 //! The data model: strings, functions, frames, stacks, threads, processes, samples.
 //!
 //! A [`Profile`] is a struct of tables.
-//! Each row of a table is held once and is named by a typed handle, so a frame costs sixteen bytes however long its
+//! Each row of a table is held once and is named by a typed handle, so a frame costs 32 bytes however long its
 //! function's name is, and a stack shares its roots with every other stack (a prefix tree).
 //!
 //! What it asks of you: intern from the root of things outwards (strings, then functions, frames, stacks; processes, then
@@ -24,7 +24,7 @@
 //!     first_line: 3,
 //!     kind: FrameKind::Python,
 //! });
-//! let frame = profile.frames.intern(Frame { function, line: 7, address: 0 });
+//! let frame = profile.frames.intern(Frame::at_line(function, 7));
 //! let stack = profile.intern_stack_root_first([frame]).expect("one frame is a stack");
 //! let command_line = profile.strings.intern("python3 app.py");
 //! let comm = profile.strings.intern("python3");
@@ -59,7 +59,7 @@ mod thread_table;
 mod validate;
 
 pub use aggregate::AggregatedStack;
-pub use frame_table::{Frame, FrameHandle, FrameTable};
+pub use frame_table::{Frame, FrameHandle, FrameTable, SourceRange};
 pub use function_table::{FrameKind, Function, FunctionHandle, FunctionTable};
 pub use information::ProfileInformation;
 pub use process_table::{Process, ProcessHandle, ProcessTable};

@@ -158,13 +158,7 @@ mod tests {
             first_line: 0,
             kind: FrameKind::Native,
         });
-        let frames = [1, 2, 3].map(|line| {
-            profile.frames.intern(Frame {
-                function,
-                line,
-                address: 0,
-            })
-        });
+        let frames = [1, 2, 3].map(|line| profile.frames.intern(Frame::at_line(function, line)));
         let root_first = profile.intern_stack_root_first(frames);
         let leaf_first = profile.intern_stack_leaf_first(frames.into_iter().rev());
         assert_eq!(root_first, leaf_first);

@@ -63,7 +63,7 @@ fn validate_stacks(profile: &Profile) -> Result<(), ProfileError> {
     for (_, frame) in profile.frames.iter() {
         let &Frame {
             function,
-            line: _,
+            source: _,
             address: _,
         } = frame;
         within(&profile.functions, function)?;
@@ -163,11 +163,7 @@ mod tests {
             }),
             ("functions", |profile, _| {
                 let function = FunctionHandle::from_index(0);
-                profile.frames.intern(Frame {
-                    function,
-                    line: 0,
-                    address: 0,
-                });
+                profile.frames.intern(Frame::at_line(function, 0));
             }),
             ("frames", |profile, _| {
                 profile.intern_stack_root_first([FrameHandle::from_index(0)]);

@@ -127,6 +127,7 @@ fn records_are_the_same_in_c_and_rust() {
             slot,
             epoch,
             flags,
+            thread_pointer,
             thread_name
         }
     );

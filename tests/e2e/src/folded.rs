@@ -136,10 +136,10 @@ impl Stack {
             .parse()
             .map_err(|error: ParseIntError| fail(&format!("count: {error}")))?;
         let mut elements = stack.split(';').peekable();
-        let process = elements.next().unwrap_or_default().to_owned();
+        let process = unescape(elements.next().unwrap_or_default());
         let thread = elements
             .next_if(|element| Frame::parse(element).is_none())
-            .map(str::to_owned);
+            .map(unescape);
         let frames = elements
             .map(|element| {
                 Frame::parse(element).ok_or_else(|| fail(&format!("no kind: {element}")))
@@ -218,15 +218,15 @@ impl Frame {
                 None => (place, None),
             };
             Some(Self::Python {
-                qualname: qualname.to_owned(),
-                file: file.to_owned(),
+                qualname: unescape(qualname),
+                file: unescape(file),
                 line,
             })
         } else if let Some(text) = element.strip_suffix("_[pn]") {
             Some(Self::parse_native(text))
         } else if let Some(text) = element.strip_suffix("_[k]") {
             Some(Self::Kernel {
-                name: text.to_owned(),
+                name: unescape(text),
             })
         } else {
             let reason = element.strip_suffix("_[e]")?;
@@ -251,8 +251,8 @@ impl Frame {
         }
         let (symbol, library) = split_place(text).unwrap_or((text, ""));
         Self::Native {
-            symbol: Some(symbol.to_owned()),
-            library: file_name(library),
+            symbol: Some(unescape(symbol)),
+            library: unescape(&file_name(library)),
         }
     }
 
@@ -270,6 +270,28 @@ impl Frame {
             Self::Python { line, .. } => *line,
             _ => None,
         }
+    }
+
+    /// A Python frame as `name (file:line)`, which is also right for a name or a file that holds ` (`.
+    pub fn python_text(&self) -> Option<String> {
+        match self {
+            Self::Python {
+                qualname,
+                file,
+                line: Some(line),
+            } => Some(format!("{qualname} ({file}:{line})")),
+            Self::Python {
+                qualname,
+                file,
+                line: None,
+            } => Some(format!("{qualname} ({file})")),
+            _ => None,
+        }
+    }
+
+    /// True for the place where a walk ended early.
+    pub fn is_error(&self) -> bool {
+        matches!(self, Self::Error { .. })
     }
 
     /// The name of a native function.
@@ -344,6 +366,42 @@ fn split_place(text: &str) -> Option<(&str, &str)> {
     Some((name, place.strip_suffix(')')?))
 }
 
+/// Text as it was before `;`, `\`, ends of lines and control characters in it were written as `\n` or `\u{3b}`.
+fn unescape(text: &str) -> String {
+    let mut whole = String::with_capacity(text.len());
+    let mut rest = text.split('\\');
+    whole.push_str(rest.next().unwrap_or_default());
+    while let Some(escaped) = rest.next() {
+        let mut characters = escaped.chars();
+        match characters.next() {
+            // Two in a row stand for one; what follows them is not escaped.
+            None => {
+                whole.push('\\');
+                whole.push_str(rest.next().unwrap_or_default());
+            }
+            Some('n') => whole.extend(['\n'].into_iter().chain(characters)),
+            Some('r') => whole.extend(['\r'].into_iter().chain(characters)),
+            Some('t') => whole.extend(['\t'].into_iter().chain(characters)),
+            Some('u') => match unescape_number(characters.as_str()) {
+                Some((character, after)) => {
+                    whole.push(character);
+                    whole.push_str(after);
+                }
+                None => whole.push_str(escaped),
+            },
+            Some(_) => whole.push_str(escaped),
+        }
+    }
+    whole
+}
+
+/// `{3b}…` as its character, and what follows it.
+fn unescape_number(text: &str) -> Option<(char, &str)> {
+    let (number, after) = text.strip_prefix('{')?.split_once('}')?;
+    let character = char::from_u32(u32::from_str_radix(number, 16).ok()?)?;
+    Some((character, after))
+}
+
 fn file_name(path: &str) -> String {
     path.rsplit('/').next().unwrap_or(path).to_owned()
 }
@@ -354,6 +412,22 @@ mod tests {
 
     fn stack(line: &str) -> Stack {
         Folded::parse(line).unwrap().stacks.remove(0)
+    }
+
+    #[test]
+    fn escaped_names_are_read_as_they_were() {
+        let stack = stack(
+            "a\\u{3b}b (1);two\\nlines\\r\\n\\ttabbed (/a\\u{3b}b/back\\\\n\\\\\\\\u{3b}.py:3)_[p];\\u{7f}end (c.py:4)_[p] 1",
+        );
+        assert_eq!(stack.process, "a;b (1)");
+        let texts: Vec<_> = stack.frames.iter().filter_map(Frame::python_text).collect();
+        assert_eq!(
+            texts,
+            [
+                "two\nlines\r\n\ttabbed (/a;b/back\\n\\\\u{3b}.py:3)",
+                "\u{7f}end (c.py:4)"
+            ]
+        );
     }
 
     #[test]

@@ -192,12 +192,7 @@ impl Interpreter {
             (false, true) => "shared",
             (false, false) => "static",
         };
-        // A libpython of a package is always stripped: that it is one of a package is said by the suite.
-        let symbols = if self.stripped && !self.shared {
-            "-stripped"
-        } else {
-            ""
-        };
+        let symbols = if self.stripped { "-stripped" } else { "" };
         let library = if self.musl { "-musl" } else { "" };
         let suite = self.suite.as_deref().map(|suite| format!("-{suite}"));
         let suite = suite.unwrap_or_default();
@@ -369,8 +364,10 @@ mod tests {
         let libpython = ("library", json!("/usr/lib/libpython3.14.so.1.0"));
         let unstripped = ("stripped", json!(false));
         assert_eq!(name(sid(), &[]), "3.14.10-static-stripped-sid");
-        assert_eq!(name(sid(), &[("debug", json!(true))]), "3.14.10-debug-sid");
-        assert_eq!(name(sid(), &[libpython.clone()]), "3.14.10-shared-sid");
+        let debug = [unstripped.clone(), ("debug", json!(true))];
+        assert_eq!(name(sid(), &debug), "3.14.10-debug-sid");
+        let shared = name(sid(), std::slice::from_ref(&libpython));
+        assert_eq!(shared, "3.14.10-shared-stripped-sid");
         let free_threaded = ("free_threaded", json!(true));
         let built = [libpython.clone(), unstripped.clone(), free_threaded];
         assert_eq!(name(About::default(), &built), "3.14.10t-shared");

@@ -10,6 +10,12 @@
 #if __has_include(<internal/pycore_frame.h>)
 #include <internal/pycore_frame.h>
 #endif
+#if __has_include(<internal/pycore_dict.h>)
+#include <internal/pycore_dict.h>
+#endif
+#if __has_include(<internal/pycore_moduleobject.h>)
+#include <internal/pycore_moduleobject.h>
+#endif
 /* 3.8, and 3.7. */
 #if __has_include(<internal/pycore_pystate.h>)
 #include <internal/pycore_pystate.h>

@@ -266,4 +266,28 @@ __noinline int walk_python_steps(void)
 	return 0;
 }
 
+/* All states of the thread, one after the other. */
+static __always_inline void walk_python(struct scratch *s)
+{
+	u64 reason;
+
+	if (!(s->process.flags & PROCESS_PYTHON))
+		return;
+	reason = find_thread_states();
+	if (reason) {
+		end_python(s, reason);
+		return;
+	}
+	if (!s->thread_states.count) {
+		s->stack.sample.flags |= SAMPLE_NO_THREAD_STATE;
+		return;
+	}
+	if (start_python(s, s->thread_states.found[0]))
+		return;
+	/* The search for owners runs over the native frames once for each thread state. */
+	for (int i = 0; i <= (MAX_PYTHON_WORDS + MAX_OWN_THREAD_STATES * MAX_NATIVE_FRAMES) / PYTHON_STEPS_AT_ONCE; i++)
+		if (walk_python_steps())
+			break;
+}
+
 #endif

@@ -35,29 +35,6 @@ static __always_inline void walk_native(struct scratch *s)
 			break;
 }
 
-static __always_inline void walk_python(struct scratch *s)
-{
-	u64 reason;
-
-	if (!(s->process.flags & PROCESS_PYTHON))
-		return;
-	reason = find_thread_states();
-	if (reason) {
-		end_python(s, reason);
-		return;
-	}
-	if (!s->thread_states.count) {
-		s->stack.sample.flags |= SAMPLE_NO_THREAD_STATE;
-		return;
-	}
-	if (start_python(s, s->thread_states.found[0]))
-		return;
-	/* The search for owners runs over the native frames once for each thread state. */
-	for (int i = 0; i <= (MAX_PYTHON_WORDS + MAX_OWN_THREAD_STATES * MAX_NATIVE_FRAMES) / PYTHON_STEPS_AT_ONCE; i++)
-		if (walk_python_steps())
-			break;
-}
-
 static __always_inline void report_process(u32 kind, u32 tgid, u32 parent, u32 epoch)
 {
 	struct process_record record = {
@@ -146,6 +123,7 @@ int on_cpu_sample(struct bpf_perf_event_data *context)
 	s->stack.sample.epoch = process->epoch;
 	bpf_get_current_comm(s->stack.sample.thread_name, sizeof(s->stack.sample.thread_name));
 	s->fsbase = BPF_CORE_READ(task, thread.fsbase);
+	s->stack.sample.thread_pointer = s->fsbase;
 	__builtin_memset(&s->native, 0, sizeof(s->native));
 	__builtin_memset(&s->python, 0, sizeof(s->python));
 	size = configuration.kernel ? bpf_get_stack(context, s->stack.words, MAX_KERNEL_FRAMES * sizeof(u64), 0) : 0;

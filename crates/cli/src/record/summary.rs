@@ -37,6 +37,7 @@ fn add_samples(text: &mut String, statistics: &Statistics) {
         samples_complete,
         samples_lost,
         processes,
+        samples_without_python,
         ..
     } = statistics;
     let of = format!(
@@ -51,6 +52,14 @@ fn add_samples(text: &mut String, statistics: &Statistics) {
         show_share(*samples_complete, *samples)
     );
     add_row(text, "complete", &complete);
+    if *samples_without_python > 0 {
+        let without = format!(
+            "{} ({}) of threads that have nothing to do with Python",
+            show_count(*samples_without_python),
+            show_share(*samples_without_python, *samples)
+        );
+        add_row(text, "no Python", &without);
+    }
     let lost = match samples_lost {
         0 => "0".to_owned(),
         lost => format!(

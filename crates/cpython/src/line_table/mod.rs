@@ -352,7 +352,8 @@ mod tests {
                 }
                 let last = kind.find_position(&table, i32::MAX - 1000, i32::MAX);
                 assert_eq!(whole.find(i32::MAX), last);
-                assert!(start.elapsed() < Duration::from_secs(2), "{kind:?}");
+                // A second look at each entry for each entry would take hours.
+                assert!(start.elapsed() < Duration::from_secs(10), "{kind:?}");
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Python objects of a live process: types, strings, numbers, tuples, dicts, attributes.
 //!
-//! Nothing read is believed: each read is counted and their number bounded, so that chains that run in circles come
+//! Nothing read is believed: all that is read is counted and bounded, so that chains that run in circles come
 //! to an end; lengths are bounded; and whatever cannot be right is `None`.
 
 mod attributes;
@@ -31,18 +31,18 @@ pub(crate) struct Objects<'a, F> {
     memory: Memory<F>,
 }
 
-/// Lets `read_memory` be called `limit` times; after that no memory can be read.
-pub(crate) fn limit_reads(
-    limit: u32,
+/// What a read costs apart from its bytes: a system call takes as long as copying some hundred bytes.
+const READ_COST: u64 = 64;
+
+/// Lets memory be read until `limit` bytes were, each read counting as 64 bytes more; after that there is none.
+pub(crate) fn limit_bytes(
+    limit: u64,
     mut read_memory: impl FnMut(u64, &mut [u8]) -> bool,
 ) -> impl FnMut(u64, &mut [u8]) -> bool {
     let mut left = limit;
-    move |address, bytes| match left.checked_sub(1) {
-        Some(rest) => {
-            left = rest;
-            read_memory(address, bytes)
-        }
-        None => false,
+    move |address, bytes| {
+        left = left.saturating_sub(READ_COST.saturating_add(bytes.len() as u64));
+        left != 0 && read_memory(address, bytes)
     }
 }
 
@@ -205,6 +205,27 @@ pub(crate) mod tests {
             }
         }
 
+        /// Overwrites words here and there: most with small numbers or pointers to where something else is.
+        pub(crate) fn corrupt(&mut self, seed: u64) {
+            let mut state = seed + 1;
+            let mut next = || {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                state
+            };
+            let words = self.used as u64 / 8;
+            for _ in 0..words / 64 {
+                let (kind, place, number) = (next(), next() % words * 8, next());
+                let word = match kind % 4 {
+                    0 => number % 8,
+                    1 => number >> (number % 64),
+                    _ => START + number % words * 8,
+                };
+                self.put(START + place, &word.to_le_bytes());
+            }
+        }
+
         /// Room that nobody else gets, with 64 bytes before it.
         pub(crate) fn allocate(&mut self, size: usize) -> u64 {
             let start = self.used + 64;
@@ -273,7 +294,7 @@ pub(crate) mod tests {
         }
 
         pub(crate) fn read_memory(&self) -> impl FnMut(u64, &mut [u8]) -> bool {
-            limit_reads(100_000, |address, bytes: &mut [u8]| {
+            limit_bytes(1 << 24, |address, bytes: &mut [u8]| {
                 let start = address.checked_sub(START);
                 let start = start.and_then(|start| usize::try_from(start).ok());
                 let found = start.and_then(|start| self.bytes.get(start..)?.get(..bytes.len()));
@@ -366,10 +387,10 @@ pub(crate) mod tests {
 
     #[test]
     fn after_the_limit_nothing_is_read() {
-        let mut limited = limit_reads(2, |_, _: &mut [u8]| true);
-        assert!(limited(0, &mut []));
-        assert!(limited(0, &mut []));
-        assert!(!limited(0, &mut []));
-        assert!(!limited(0, &mut []));
+        let mut limited = limit_bytes(3 * READ_COST, |_, _: &mut [u8]| true);
+        assert!(limited(0, &mut [0; 8]));
+        assert!(limited(0, &mut [0; 8]));
+        assert!(!limited(0, &mut [0; 1024]));
+        assert!(!limited(0, &mut [0; 0]));
     }
 }

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import threading
+import time
 
 try:
     import _thread
@@ -100,8 +101,7 @@ def start_all():
 def live_shortly():
     thread = threading.current_thread()
     thread.name = "%d" % thread.ident
-    for _ in range(200):
-        pass
+    time.sleep(0.002)
 
 
 def flutter():
@@ -131,7 +131,7 @@ print(json.dumps({
     "free_threaded": "t" in getattr(sys, "abiflags", ""),
     "interpreter": api.PyInterpreterState_Head(),
     "runtime": runtime,
-    "threads": sorted([thread.ident, thread.name] for thread in threading.enumerate()),
+    "threads": sorted([thread.ident, thread.name] for thread in threading.enumerate() if thread.ident),
 }))
 sys.stdout.flush()
 sys.stdin.readline()

@@ -7,7 +7,7 @@ use viperf_profile::{FunctionHandle, Handle as _, Profile, StackHandle, ThreadHa
 
 use crate::EncodeError;
 
-/// A frame as the page knows it: addresses tell nothing there, so frames that differ only in them are one.
+/// A frame as the page knows it: it shows neither addresses nor columns, so frames that differ only in them are one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct PageFrame {
     pub(super) function: FunctionHandle,
@@ -70,7 +70,7 @@ impl<'a> Builder<'a> {
         for (_, frame) in profile.frames.iter() {
             let page_frame = PageFrame {
                 function: frame.function,
-                line: frame.line,
+                line: frame.source.line,
             };
             let number = *numbers.entry(page_frame).or_insert(frames.len());
             if number == frames.len() {

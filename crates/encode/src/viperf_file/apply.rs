@@ -1,11 +1,26 @@
 //! Messages of a file put into a profile, each row checked before it is believed.
 
 use viperf_profile::{
-    Frame, Function, Handle, Process, Profile, ProfileInformation, Row, Sample, Stack, StackHandle,
-    StringHandle, Table, Thread,
+    Frame, FrameHandle, Function, FunctionHandle, Process, ProcessHandle, Profile,
+    ProfileInformation, Sample, SourceRange, Stack, StackHandle, StringHandle, Thread,
+    ThreadHandle,
 };
 
 use crate::viperf_file::{message, rows::find_kind};
+
+/// The handle of each row of the file, by the row's number there.
+///
+/// The handle's own number may be less: rows that differ only in a field that a later version added are one row to this
+/// version, and so are the stacks of such frames.
+#[derive(Debug, Default)]
+pub(super) struct FileRows {
+    strings: Vec<StringHandle>,
+    functions: Vec<FunctionHandle>,
+    frames: Vec<FrameHandle>,
+    stacks: Vec<StackHandle>,
+    processes: Vec<ProcessHandle>,
+    threads: Vec<ThreadHandle>,
+}
 
 pub(super) fn apply_information(profile: &mut Profile, message: message::Information) {
     let message::Information {
@@ -54,7 +69,11 @@ pub(super) fn apply_end(profile: &mut Profile, message: message::End) -> Result<
 }
 
 /// Tables first, samples last and all or none, so a block that turns out wrong leaves at most rows that nothing uses.
-pub(super) fn apply_rows(profile: &mut Profile, message: message::Rows) -> Result<(), String> {
+pub(super) fn apply_rows(
+    profile: &mut Profile,
+    rows: &mut FileRows,
+    message: message::Rows,
+) -> Result<(), String> {
     let message::Rows {
         strings,
         functions,
@@ -65,29 +84,28 @@ pub(super) fn apply_rows(profile: &mut Profile, message: message::Rows) -> Resul
         samples,
     } = message;
     for text in strings {
-        let next = profile.strings.len();
-        let handle = profile.strings.intern(&text);
-        check_new("strings", handle, next)?;
+        rows.strings.push(profile.strings.intern(&text));
     }
     for message in functions {
-        let function = read_function(profile, &message)?;
-        add(&mut profile.functions, function)?;
+        let function = read_function(rows, &message)?;
+        rows.functions.push(profile.functions.intern(function));
     }
-    apply_frames(profile, frames.unwrap_or_default())?;
-    apply_stacks(profile, stacks.unwrap_or_default())?;
+    apply_frames(profile, rows, frames.unwrap_or_default())?;
+    apply_stacks(profile, rows, stacks.unwrap_or_default())?;
     for message in processes {
-        let process = read_process(profile, &message)?;
-        add(&mut profile.processes, process)?;
+        let process = read_process(rows, &message)?;
+        rows.processes.push(profile.processes.intern(process));
     }
     for message::Thread { process, tid, name } in threads {
-        let process = within("processes", process, profile.processes.len())?;
-        let name = within("strings", name, profile.strings.len())?;
-        add(&mut profile.threads, Thread { process, tid, name })?;
+        let process = row("processes", process, &rows.processes)?;
+        let name = row("strings", name, &rows.strings)?;
+        let thread = Thread { process, tid, name };
+        rows.threads.push(profile.threads.intern(thread));
     }
-    apply_samples(profile, samples.unwrap_or_default())
+    apply_samples(profile, rows, samples.unwrap_or_default())
 }
 
-fn read_function(profile: &Profile, message: &message::Function) -> Result<Function, String> {
+fn read_function(rows: &FileRows, message: &message::Function) -> Result<Function, String> {
     let message::Function {
         name,
         file_plus_one,
@@ -95,18 +113,17 @@ fn read_function(profile: &Profile, message: &message::Function) -> Result<Funct
         first_line,
         kind,
     } = *message;
-    let strings = profile.strings.len();
     Ok(Function {
-        name: within("strings", name, strings)?,
-        file: optional("strings", file_plus_one, strings)?,
-        library: optional("strings", library_plus_one, strings)?,
+        name: row("strings", name, &rows.strings)?,
+        file: optional("strings", file_plus_one, &rows.strings)?,
+        library: optional("strings", library_plus_one, &rows.strings)?,
         first_line,
         kind: find_kind(kind)
             .ok_or_else(|| format!("it has a frame of the unknown kind {kind}"))?,
     })
 }
 
-fn read_process(profile: &Profile, message: &message::Process) -> Result<Process, String> {
+fn read_process(rows: &FileRows, message: &message::Process) -> Result<Process, String> {
     let message::Process {
         pid,
         parent_pid,
@@ -115,58 +132,96 @@ fn read_process(profile: &Profile, message: &message::Process) -> Result<Process
         python_version_plus_one,
         start_time_ns,
     } = *message;
-    let strings = profile.strings.len();
     Ok(Process {
         pid,
         parent_pid,
-        name: within("strings", name, strings)?,
-        command_line: within("strings", command_line, strings)?,
-        python_version: optional::<StringHandle>("strings", python_version_plus_one, strings)?,
+        name: row("strings", name, &rows.strings)?,
+        command_line: row("strings", command_line, &rows.strings)?,
+        python_version: optional("strings", python_version_plus_one, &rows.strings)?,
         start_time_ns,
     })
 }
 
-fn apply_frames(profile: &mut Profile, columns: message::Frames) -> Result<(), String> {
+fn apply_frames(
+    profile: &mut Profile,
+    rows: &mut FileRows,
+    columns: message::Frames,
+) -> Result<(), String> {
     let message::Frames {
         function,
         line,
         address,
+        end_line,
+        column,
+        end_column,
     } = columns;
-    same_lengths("frames", &[function.len(), line.len(), address.len()])?;
-    for ((function, line), address) in function.into_iter().zip(line).zip(address) {
-        let function = within("functions", function, profile.functions.len())?;
-        add(
-            &mut profile.frames,
-            Frame {
-                function,
+    let [end_line, column, end_column] =
+        [end_line, column, end_column].map(|numbers| or_unknown(numbers, function.len()));
+    let lengths = [
+        function.len(),
+        line.len(),
+        address.len(),
+        end_line.len(),
+        column.len(),
+        end_column.len(),
+    ];
+    same_lengths("frames", &lengths)?;
+    let starts = line.into_iter().zip(column);
+    let ends = end_line.into_iter().zip(end_column);
+    for (((function, address), (line, column)), (end_line, end_column)) in
+        function.into_iter().zip(address).zip(starts).zip(ends)
+    {
+        let frame = Frame {
+            function: row("functions", function, &rows.functions)?,
+            source: SourceRange {
                 line,
-                address,
+                end_line,
+                column,
+                end_column,
             },
-        )?;
+            address,
+        };
+        rows.frames.push(profile.frames.intern(frame));
     }
     Ok(())
 }
 
-fn apply_stacks(profile: &mut Profile, columns: message::Stacks) -> Result<(), String> {
+/// A column that is left out is 0 in every row.
+fn or_unknown(column: Vec<u32>, rows: usize) -> Vec<u32> {
+    if column.is_empty() {
+        vec![0; rows]
+    } else {
+        column
+    }
+}
+
+fn apply_stacks(
+    profile: &mut Profile,
+    rows: &mut FileRows,
+    columns: message::Stacks,
+) -> Result<(), String> {
     let message::Stacks {
         parent_plus_one,
         frame,
     } = columns;
     same_lengths("stacks", &[parent_plus_one.len(), frame.len()])?;
     for (parent, frame) in parent_plus_one.into_iter().zip(frame) {
-        let next = profile.stacks.len();
-        let parent: Option<StackHandle> = optional("stacks", parent, next)?;
-        let frame = within("frames", frame, profile.frames.len())?;
+        let parent = optional("stacks", parent, &rows.stacks)?;
+        let frame = row("frames", frame, &rows.frames)?;
         let handle = profile
             .stacks
             .intern(Stack { parent, frame })
             .map_err(|error| error.to_string())?;
-        check_new("stacks", handle, next)?;
+        rows.stacks.push(handle);
     }
     Ok(())
 }
 
-fn apply_samples(profile: &mut Profile, columns: message::Samples) -> Result<(), String> {
+fn apply_samples(
+    profile: &mut Profile,
+    rows: &FileRows,
+    columns: message::Samples,
+) -> Result<(), String> {
     let message::Samples {
         time_difference_ns,
         weight_ns,
@@ -196,8 +251,8 @@ fn apply_samples(profile: &mut Profile, columns: message::Samples) -> Result<(),
         time_difference_ns.into_iter().zip(rest)
     {
         time_ns = time_ns.wrapping_add_signed(difference);
-        let thread = within("threads", thread, profile.threads.len())?;
-        let stack = within("stacks", stack, profile.stacks.len())?;
+        let thread = row("threads", thread, &rows.threads)?;
+        let stack = row("stacks", stack, &rows.stacks)?;
         samples.push(Sample {
             time_ns,
             weight_ns,
@@ -211,36 +266,16 @@ fn apply_samples(profile: &mut Profile, columns: message::Samples) -> Result<(),
     Ok(())
 }
 
-/// Adds a row that must be new: a row that is there already would shift the numbers of all that follow.
-fn add<R: Row>(table: &mut Table<R>, row: R) -> Result<(), String> {
-    let next = table.len();
-    let handle = table.intern(row);
-    check_new(R::TABLE, handle, next)
+fn row<H: Copy>(table: &str, number: u32, rows: &[H]) -> Result<H, String> {
+    rows.get(number as usize)
+        .copied()
+        .ok_or_else(|| format!("it names row {number} of {} {table}", rows.len()))
 }
 
-fn check_new(table: &str, handle: impl Handle, next: usize) -> Result<(), String> {
-    if handle.index() as usize == next {
-        Ok(())
-    } else {
-        Err(format!(
-            "row {next} of its {table} is row {} again",
-            handle.index()
-        ))
-    }
-}
-
-fn within<H: Handle>(table: &str, number: u32, rows: usize) -> Result<H, String> {
-    if (number as usize) < rows {
-        Ok(H::from_index(number))
-    } else {
-        Err(format!("it names row {number} of {rows} {table}"))
-    }
-}
-
-fn optional<H: Handle>(table: &str, plus_one: u32, rows: usize) -> Result<Option<H>, String> {
+fn optional<H: Copy>(table: &str, plus_one: u32, rows: &[H]) -> Result<Option<H>, String> {
     plus_one
         .checked_sub(1)
-        .map(|number| within(table, number, rows))
+        .map(|number| row(table, number, rows))
         .transpose()
 }
 

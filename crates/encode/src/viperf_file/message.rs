@@ -65,6 +65,12 @@ pub(super) struct Frames {
     pub(super) line: Vec<u32>,
     #[prost(uint64, repeated, tag = "3")]
     pub(super) address: Vec<u64>,
+    #[prost(uint32, repeated, tag = "4")]
+    pub(super) end_line: Vec<u32>,
+    #[prost(uint32, repeated, tag = "5")]
+    pub(super) column: Vec<u32>,
+    #[prost(uint32, repeated, tag = "6")]
+    pub(super) end_column: Vec<u32>,
 }
 
 /// Columns: the n-th entry of each is the n-th stack's.

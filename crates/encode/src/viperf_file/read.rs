@@ -77,12 +77,13 @@ fn read_blocks(
     limits: &DecodeLimits,
 ) -> Result<(), String> {
     let mut budget = limits.maximum_bytes;
+    let mut rows = apply::FileRows::default();
     let mut number = 0_u64;
     while !rest.is_empty() {
         number += 1;
         let mut after = *rest;
         let done = block::split_block(&mut after)
-            .and_then(|block| read_block(profile, &block, &mut budget))
+            .and_then(|block| read_block(profile, &mut rows, &block, &mut budget))
             .map_err(|reason| format!("block {number} is damaged, {reason}"))?;
         *rest = after;
         if done {
@@ -99,12 +100,13 @@ fn read_blocks(
 /// Whether this was the end block.
 fn read_block(
     profile: &mut Profile,
+    rows: &mut apply::FileRows,
     block: &block::Block<'_>,
     budget: &mut u64,
 ) -> Result<bool, String> {
     match block.block_type {
         block::INFORMATION => apply::apply_information(profile, block.decode(budget)?),
-        block::ROWS => apply::apply_rows(profile, block.decode(budget)?)?,
+        block::ROWS => apply::apply_rows(profile, rows, block.decode(budget)?)?,
         block::END => {
             let message: message::End = block.decode(budget)?;
             apply::apply_end(profile, message)?;

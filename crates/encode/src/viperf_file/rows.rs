@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use viperf_profile::{
-    Frame, FrameKind, Function, Handle, Process, Profile, ProfileInformation, Sample, Stack, Thread,
+    Frame, FrameKind, Function, Handle, Process, Profile, ProfileInformation, Sample, SourceRange,
+    Stack, Thread,
 };
 
 use crate::viperf_file::message;
@@ -92,15 +93,38 @@ fn frames_message(
     let mut columns = message::Frames::default();
     for Frame {
         function,
-        line,
+        source,
         address,
     } in rows
     {
+        let SourceRange {
+            line,
+            end_line,
+            column,
+            end_column,
+        } = source;
         columns.function.push(function.index());
         columns.line.push(line);
+        columns.end_line.push(end_line);
+        columns.column.push(column);
+        columns.end_column.push(end_column);
         columns.address.push(address);
     }
+    for column in [
+        &mut columns.end_line,
+        &mut columns.column,
+        &mut columns.end_column,
+    ] {
+        leave_out_if_unknown(column);
+    }
     (!columns.function.is_empty()).then_some(columns)
+}
+
+/// A column that came later than the format may be left out, which reads as 0 in every row.
+fn leave_out_if_unknown(column: &mut Vec<u32>) {
+    if column.iter().all(|&number| number == 0) {
+        column.clear();
+    }
 }
 
 fn stacks_message(

@@ -2,7 +2,7 @@
 
 use viperf_profile::{
     Frame, FrameHandle, FrameKind, Function, Process, Profile, ProfileInformation, Sample,
-    StringHandle, Thread, ThreadHandle,
+    SourceRange, StringHandle, Thread, ThreadHandle,
 };
 
 /// A name that [`SyntheticProfile::needle_samples`] samples hold, once or more each.
@@ -29,11 +29,11 @@ pub(crate) fn synthetic_profile(samples: usize) -> SyntheticProfile {
     };
     let threads = add_threads(&mut profile);
     let program = Program::new(&mut profile);
-    let mut random = Random(7);
+    let (mut random, mut expressions) = (Random(7), Random(11));
     let mut needle_samples = 0;
     for number in 0..samples {
         let thread = threads[random.below(threads.len() * 2).min(threads.len() - 1)];
-        let frames = program.walk(&mut random);
+        let frames = program.walk(&mut random, &mut expressions);
         needle_samples += u64::from(frames.iter().any(|frame| program.needles.contains(frame)));
         let complete = !frames.contains(&program.broken);
         if !complete {
@@ -106,7 +106,10 @@ fn add_threads(profile: &mut Profile) -> Vec<ThreadHandle> {
     threads
 }
 
-type LinesAndCalls = (Vec<FrameHandle>, Vec<usize>);
+/// Two expressions of one line, as frames.
+type Line = [FrameHandle; 2];
+
+type LinesAndCalls = (Vec<Line>, Vec<usize>);
 
 const NATIVE: [(&str, &str); 12] = [
     ("deflate", "libz.so.1.2.13"),
@@ -140,8 +143,7 @@ fn add_functions(profile: &mut Profile) -> Vec<LinesAndCalls> {
     for number in 0..FUNCTIONS {
         let (name, file) = function_name(number);
         let first_line = (number as u32 * 37) % 900 + 1;
-        let lines = [0, 3, 6]
-            .map(|line| add_frame(profile, FrameKind::Python, &name, &file, first_line + line));
+        let lines = [0, 3, 6].map(|line| add_line(profile, &name, &file, first_line + line));
         let calls = (0..2 + random.below(3)).map(|_| (number + 1 + random.below(60)) % FUNCTIONS);
         functions.push((lines.to_vec(), calls.collect()));
     }
@@ -181,15 +183,7 @@ impl Program {
             ),
         ];
         let mut functions = add_functions(profile);
-        let needles = [11, 14].map(|line| {
-            add_frame(
-                profile,
-                FrameKind::Python,
-                NEEDLE,
-                "/srv/shop/needle.py",
-                line,
-            )
-        });
+        let needles = [11, 14].map(|line| add_line(profile, NEEDLE, "/srv/shop/needle.py", line));
         // One that is called often, and one below it: a path that holds the name twice must count once.
         let outer = functions[0].1[1];
         let inner = functions[outer].1[0];
@@ -212,11 +206,12 @@ impl Program {
             native: native.to_vec(),
             kernel: kernel.to_vec(),
             broken,
-            needles: needles.to_vec(),
+            needles: needles.concat(),
         }
     }
 
-    fn walk(&self, random: &mut Random) -> Vec<FrameHandle> {
+    /// The lines are `random`'s choice, which of a line's expressions is that of `expressions`.
+    fn walk(&self, random: &mut Random, expressions: &mut Random) -> Vec<FrameHandle> {
         let mut frames = if random.below(50) == 0 {
             vec![self.broken]
         } else {
@@ -225,7 +220,8 @@ impl Program {
         let mut function = 0;
         while frames.len() < DEEPEST {
             let (lines, calls) = &self.functions[function];
-            frames.push(lines[random.below(lines.len() * 2).min(lines.len() - 1)]);
+            let line = lines[random.below(lines.len() * 2).min(lines.len() - 1)];
+            frames.push(line[expressions.below(line.len())]);
             if random.below(14) == 0 {
                 break;
             }
@@ -299,10 +295,27 @@ fn add_frame(
         first_line: line.min(1),
         kind,
     });
-    profile.frames.intern(Frame {
-        function,
-        line,
-        address: 0,
+    profile.frames.intern(Frame::at_line(function, line))
+}
+
+/// The same function and line twice: a call, and another among its arguments, which may stand on the line below.
+fn add_line(profile: &mut Profile, name: &str, file: &str, line: u32) -> Line {
+    let call = add_frame(profile, FrameKind::Python, name, file, line);
+    let call = profile.frame(call).expect("it was just added");
+    let indent = 5 + 4 * (line % 3);
+    let end_line = line + u32::from(line % 10 == 0);
+    [
+        (line, indent, end_line, indent + 40),
+        (line, indent + 16, line, indent + 39),
+    ]
+    .map(|(line, column, end_line, end_column)| {
+        let source = SourceRange {
+            line,
+            end_line,
+            column,
+            end_column,
+        };
+        profile.frames.intern(Frame { source, ..call })
     })
 }
 

@@ -84,7 +84,8 @@ fn name_missing(plan: &mut Plan, interpreters: &[Interpreter]) {
             plan.beside(name, need, || Err(anyhow::Error::msg(why)));
         }
     }
-    let builds: [(&str, fn(&Interpreter) -> bool); 7] = [
+    type IsOne = fn(&Interpreter) -> bool;
+    let builds: [(&str, IsOne); 7] = [
         ("shared", |found| found.is_release() && found.shared),
         ("static-stripped", |found| {
             found.is_release() && !found.shared && found.stripped

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 OR MIT
+ *
+ * The Python walk for the host: the very headers that the kernel runs, over helper functions that ask Rust.
+ */
+#include "python_walk.h"
+
+enum {
+	MAP_CODES,
+	MAP_THREAD_STATES,
+};
+
+/* `struct Host` of border.rs. */
+struct host {
+	void *context;
+	struct scratch *scratch;
+	struct code_record *code_record;
+	int (*read)(void *context, void *to, u32 size, u64 address);
+	void *(*find)(void *context, u32 map, const void *key, u32 key_size);
+	void (*insert)(void *context, u32 map, const void *key, u32 key_size, const void *value, u32 value_size);
+	int (*output)(void *context, const void *record, u64 size);
+};
+
+/* `struct Sampled` of border.rs: what the kernel knows of the thread before it walks its Python stack. */
+struct sampled {
+	const struct process *process;
+	const u64 *cfas;
+	u64 fsbase;
+	u64 sp;
+	u64 time_ns;
+	u32 cfa_count;
+	u32 tid;
+	u32 deferred;
+	u32 reserved;
+};
+
+/* `struct Outcome` of border.rs. */
+struct outcome {
+	const u64 *words;
+	u32 word_count;
+	u32 flags;
+	u32 list_steps;
+	/* Calls of the helpers that read the process's memory. */
+	u32 reads;
+	/* Words before those of the Python section have changed. */
+	u32 strayed;
+};
+
+static _Thread_local struct host *host;
+static _Thread_local u32 reads;
+
+void *bpf_map_lookup_elem(void *map, const void *key)
+{
+	if (map == &scratches)
+		return host->scratch;
+	if (map == &code_records)
+		return host->code_record;
+	if (map == &codes)
+		return host->find(host->context, MAP_CODES, key, sizeof(struct code_key));
+	if (map == &thread_states)
+		return host->find(host->context, MAP_THREAD_STATES, key, sizeof(u32));
+	return 0;
+}
+
+long bpf_map_update_elem(void *map, const void *key, const void *value, u64 flags)
+{
+	(void)flags;
+	if (map == &codes)
+		host->insert(host->context, MAP_CODES, key, sizeof(struct code_key), value, sizeof(struct code_identity));
+	else if (map == &thread_states)
+		host->insert(host->context, MAP_THREAD_STATES, key, sizeof(u32), value, sizeof(struct known_thread_state));
+	else
+		return -1;
+	return 0;
+}
+
+/* The upper half of the addresses is the kernel's. */
+static long read_or_zero(void *to, u32 size, u64 address)
+{
+	const u64 end = 0x7ffffffff000ull;
+
+	__builtin_memset(to, 0, size);
+	if (address > end || size > end - address)
+		return -14;
+	if (!host->read(host->context, to, size, address))
+		return 0;
+	__builtin_memset(to, 0, size);
+	return -14;
+}
+
+/* All or nothing, and zeros for nothing (kernel/trace/bpf_trace.c, bpf_probe_read_user_common). */
+long bpf_probe_read_user(void *to, u32 size, const void *address)
+{
+	reads++;
+	return read_or_zero(to, size, (u64)address);
+}
+
+/* Up to and with the NUL, or as much as there is room for, and a NUL at the end: the number of bytes. */
+long bpf_probe_read_user_str(void *to, u32 size, const void *address)
+{
+	char *bytes = to;
+
+	reads++;
+	for (u32 i = 0; i < size; i++) {
+		if (read_or_zero(bytes + i, 1, (u64)address + i)) {
+			__builtin_memset(to, 0, size);
+			return -14;
+		}
+		if (!bytes[i])
+			return i + 1;
+	}
+	if (size)
+		bytes[size - 1] = 0;
+	return size;
+}
+
+long bpf_ringbuf_output(void *ring, void *record, u64 size, u64 flags)
+{
+	(void)ring;
+	(void)flags;
+	return host->output(host->context, record, size);
+}
+
+u64 bpf_ringbuf_query(void *ring, u64 what)
+{
+	(void)ring;
+	(void)what;
+	return 0;
+}
+
+u64 viperf_host_scratch_size(void)
+{
+	return sizeof(struct scratch);
+}
+
+u64 viperf_host_code_record_size(void)
+{
+	return sizeof(struct code_record);
+}
+
+/* As on_cpu_sample, with the sections of kernel and native words as long as they can be. */
+void viperf_host_walk(struct host *of_walker, const struct sampled *sampled, struct outcome *outcome)
+{
+	struct scratch *s = of_walker->scratch;
+	const u32 before = MAX_KERNEL_FRAMES + MAX_NATIVE_FRAMES + 1;
+
+	host = of_walker;
+	reads = 0;
+	s->process = *sampled->process;
+	s->stack.sample.time_ns = sampled->time_ns;
+	s->stack.sample.tid = sampled->tid;
+	s->stack.sample.flags = 0;
+	s->stack.kernel_count = MAX_KERNEL_FRAMES;
+	s->fsbase = sampled->fsbase;
+	s->deferred = sampled->deferred;
+	s->definitions = 0;
+	__builtin_memset(&s->native, 0, sizeof(s->native));
+	__builtin_memset(&s->python, 0, sizeof(s->python));
+	__builtin_memset(&s->list, 0, sizeof(s->list));
+	s->registers.by_position[SAVED_SP] = sampled->sp;
+	s->native.words = MAX_NATIVE_FRAMES + 1;
+	s->native.frames = sampled->cfa_count > MAX_NATIVE_FRAMES ? MAX_NATIVE_FRAMES : sampled->cfa_count;
+	__builtin_memcpy(s->cfas, sampled->cfas, s->native.frames * sizeof(u64));
+	for (u32 i = 0; i < before; i++)
+		s->stack.words[i] = ~(u64)i;
+	walk_python(s);
+	outcome->words = &s->stack.words[before];
+	outcome->word_count = s->python.words;
+	outcome->flags = s->stack.sample.flags;
+	outcome->list_steps = s->list.steps;
+	outcome->reads = reads;
+	outcome->strayed = before + s->python.words > MAX_STACK_WORDS;
+	for (u32 i = 0; i < before; i++)
+		outcome->strayed |= s->stack.words[i] != ~(u64)i;
+	host = 0;
+}

@@ -1,0 +1,229 @@
+//! The border to C: the only unsafe code here. `host/walk.c` has the other side.
+
+use std::{
+    ffi::{c_int, c_void},
+    ptr,
+};
+
+use viperf_abi::{Process, Record, decode_record};
+
+use crate::{Definition, Map, Maps, Thread, Walker};
+
+/// A reader of the process's memory.
+type ReadMemory<'walk> = &'walk mut dyn FnMut(u64, &mut [u8]) -> bool;
+
+/// What came of a walk, as C says it.
+pub(crate) struct Raw {
+    pub(crate) words: Vec<u64>,
+    pub(crate) definitions: Vec<Definition>,
+    pub(crate) reads: u32,
+    pub(crate) flags: u32,
+    pub(crate) list_steps: u32,
+    pub(crate) strayed: bool,
+}
+
+/// What the functions that C calls work on.
+struct Context<'walk> {
+    maps: &'walk mut Maps,
+    read_memory: ReadMemory<'walk>,
+    ring_is_full: bool,
+    definitions: Vec<Definition>,
+}
+
+/// `struct host`.
+#[repr(C)]
+struct Host {
+    context: *mut c_void,
+    scratch: *mut c_void,
+    code_record: *mut c_void,
+    read: unsafe extern "C" fn(*mut c_void, *mut u8, u32, u64) -> c_int,
+    find: unsafe extern "C" fn(*mut c_void, u32, *const u8, u32) -> *mut c_void,
+    insert: unsafe extern "C" fn(*mut c_void, u32, *const u8, u32, *const u8, u32),
+    output: unsafe extern "C" fn(*mut c_void, *const u8, u64) -> c_int,
+}
+
+/// `struct sampled`.
+#[repr(C)]
+struct Sampled {
+    process: *const Process,
+    cfas: *const u64,
+    fsbase: u64,
+    sp: u64,
+    time_ns: u64,
+    cfa_count: u32,
+    tid: u32,
+    deferred: u32,
+    reserved: u32,
+}
+
+/// `struct outcome`.
+#[repr(C)]
+struct Outcome {
+    words: *const u64,
+    word_count: u32,
+    flags: u32,
+    list_steps: u32,
+    reads: u32,
+    strayed: u32,
+}
+
+unsafe extern "C" {
+    safe fn viperf_host_scratch_size() -> u64;
+    safe fn viperf_host_code_record_size() -> u64;
+    fn viperf_host_walk(host: *mut Host, sampled: *const Sampled, outcome: *mut Outcome);
+}
+
+pub(crate) fn scratch_size() -> usize {
+    usize::try_from(viperf_host_scratch_size()).unwrap_or(usize::MAX)
+}
+
+pub(crate) fn code_record_size() -> usize {
+    usize::try_from(viperf_host_code_record_size()).unwrap_or(usize::MAX)
+}
+
+pub(crate) fn walk(
+    walker: &mut Walker,
+    process: &Process,
+    thread: &Thread<'_>,
+    read_memory: ReadMemory<'_>,
+) -> Raw {
+    let mut context = Context {
+        maps: &mut walker.maps,
+        read_memory,
+        ring_is_full: walker.ring_is_full,
+        definitions: Vec::new(),
+    };
+    let mut host = Host {
+        context: (&raw mut context).cast(),
+        scratch: walker.scratch.as_mut_ptr().cast(),
+        code_record: walker.code_record.as_mut_ptr().cast(),
+        read,
+        find,
+        insert,
+        output,
+    };
+    let sampled = Sampled {
+        process,
+        cfas: thread.cfas.as_ptr(),
+        fsbase: thread.fsbase,
+        sp: thread.sp,
+        time_ns: thread.time_ns,
+        cfa_count: u32::try_from(thread.cfas.len()).unwrap_or(u32::MAX),
+        tid: thread.tid,
+        deferred: thread.deferred.into(),
+        reserved: 0,
+    };
+    let mut outcome = Outcome {
+        words: ptr::null(),
+        word_count: 0,
+        flags: 0,
+        list_steps: 0,
+        reads: 0,
+        strayed: 0,
+    };
+    // SAFETY: every pointer is to a value that lives and is not touched by us until the call returns: `scratch` and
+    // `code_record` have the sizes that C asked for, `cfas` as many words as `cfa_count` says, the structs are those of
+    // walk.c, and `context` is what the four functions expect.
+    unsafe { viperf_host_walk(&raw mut host, &raw const sampled, &raw mut outcome) };
+    // More words than there is room for cannot be looked at.
+    let strayed = outcome.strayed != 0 || outcome.words.is_null();
+    let words = match strayed {
+        true => Vec::new(),
+        // SAFETY: `words` points into `scratch`, which is alive, and C has checked that so many words lie within it.
+        false => unsafe { std::slice::from_raw_parts(outcome.words, outcome.word_count as usize) }
+            .to_vec(),
+    };
+    Raw {
+        words,
+        definitions: context.definitions,
+        reads: outcome.reads,
+        flags: outcome.flags,
+        list_steps: outcome.list_steps,
+        strayed,
+    }
+}
+
+/// The context of the walk that runs.
+///
+/// # Safety
+/// `context` must be the pointer that `walk` gave to C, and the reference must not outlive the call from C.
+unsafe fn context<'call>(context: *mut c_void) -> &'call mut Context<'call> {
+    // SAFETY: as the caller promises; C calls one function at a time, so this is the only reference.
+    unsafe { &mut *context.cast::<Context<'call>>() }
+}
+
+/// The bytes that C points to.
+///
+/// # Safety
+/// There must be so many readable bytes, and nobody may write to them during the call from C.
+unsafe fn bytes_of<'call>(start: *const u8, size: u64) -> &'call [u8] {
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
+    // SAFETY: as the caller promises.
+    unsafe { std::slice::from_raw_parts(start, size) }
+}
+
+unsafe extern "C" fn read(walk: *mut c_void, to: *mut u8, size: u32, address: u64) -> c_int {
+    // SAFETY: C hands back the context of the walk that runs.
+    let context = unsafe { context(walk) };
+    // SAFETY: C has `size` bytes at `to`, which it has zeroed and does not touch meanwhile.
+    let bytes = unsafe { std::slice::from_raw_parts_mut(to, size as usize) };
+    c_int::from(!(context.read_memory)(address, bytes))
+}
+
+fn map<'maps>(maps: &'maps mut Maps, number: u32) -> &'maps mut Map {
+    match number {
+        0 => &mut maps.codes,
+        _ => &mut maps.thread_states,
+    }
+}
+
+unsafe extern "C" fn find(
+    walk: *mut c_void,
+    number: u32,
+    key: *const u8,
+    key_size: u32,
+) -> *mut c_void {
+    // SAFETY: C hands back the context of the walk that runs.
+    let context = unsafe { context(walk) };
+    // SAFETY: C has a key of this size on its stack.
+    let key = unsafe { bytes_of(key, key_size.into()) };
+    let value = map(context.maps, number).get_mut(key);
+    value.map_or(ptr::null_mut(), |value| value.as_mut_ptr().cast())
+}
+
+unsafe extern "C" fn insert(
+    walk: *mut c_void,
+    number: u32,
+    key: *const u8,
+    key_size: u32,
+    value: *const u8,
+    value_size: u32,
+) {
+    // SAFETY: C hands back the context of the walk that runs.
+    let context = unsafe { context(walk) };
+    // SAFETY: C has a key of this size on its stack.
+    let key = unsafe { bytes_of(key, key_size.into()) };
+    // SAFETY: and a value of this one.
+    let value = unsafe { bytes_of(value, value_size.into()) };
+    let (words, _) = value.as_chunks();
+    let words: Box<[u64]> = words.iter().copied().map(u64::from_ne_bytes).collect();
+    map(context.maps, number).insert(key.to_vec(), words);
+}
+
+unsafe extern "C" fn output(walk: *mut c_void, record: *const u8, size: u64) -> c_int {
+    // SAFETY: C hands back the context of the walk that runs.
+    let context = unsafe { context(walk) };
+    if context.ring_is_full {
+        return -1;
+    }
+    // SAFETY: C has a record of this size.
+    let record = unsafe { bytes_of(record, size) };
+    match decode_record(record) {
+        Some(Record::Code { code, line_table }) => {
+            let line_table = line_table.to_vec();
+            context.definitions.push(Definition { code, line_table });
+            0
+        }
+        _ => -1,
+    }
+}

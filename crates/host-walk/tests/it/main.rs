@@ -1,0 +1,18 @@
+//! The kernel's Python walk, over made-up memory of every version and over that of real interpreters.
+//!
+//! Made-up memory shows each shape that a version can have, torn and hostile ones included; what the versions really do
+//! is for the interpreters to show (`live.rs`).
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "the whole file is tests")]
+
+mod definitions;
+mod first_arguments;
+mod hostile;
+mod image;
+// The one place that knows which offsets the kernel gets; it belongs to a crate that needs a kernel to be of use.
+#[path = "../../../agent/src/layout.rs"]
+mod layout;
+mod live;
+mod session;
+mod stacks;
+mod thread_states;

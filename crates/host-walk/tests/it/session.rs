@@ -1,0 +1,83 @@
+//! Walks over images, as text.
+
+use std::collections::HashMap;
+
+use viperf_abi::{CodeText, Word};
+use viperf_host_walk::{Definition, Thread, Walk, Walker};
+
+use crate::image::{FSBASE, Image, Stack};
+
+/// More reads than any walk may take: 4,096 threads, 3,400 steps of the walk, 256 definitions.
+pub(crate) const MOST_READS: u32 = 50_000;
+
+/// A walker, and what it has said of code objects so far.
+#[derive(Default)]
+pub(crate) struct Session {
+    pub(crate) walker: Walker,
+    pub(crate) names: HashMap<u32, String>,
+}
+
+impl Session {
+    /// Walks and remembers names; checks what holds for every walk.
+    pub(crate) fn walk(
+        &mut self,
+        image: &Image,
+        thread: &Thread<'_>,
+        read_memory: impl FnMut(u64, &mut [u8]) -> bool,
+    ) -> Walk {
+        let walk = self.walker.walk(&image.process(), thread, read_memory);
+        assert!(walk.reads <= MOST_READS, "{} reads", walk.reads);
+        for definition in &walk.definitions {
+            let name = decode(definition.code.qualname());
+            self.names.insert(definition.code.id, name);
+        }
+        let reasons = walk.words.iter().filter(|word| matches!(word, Word::Reason(_)));
+        let last_is_reason = matches!(walk.words.last(), Some(Word::Reason(_)));
+        assert_eq!(reasons.count(), usize::from(last_is_reason), "{:?}", walk.words);
+        walk
+    }
+
+    /// Walks the stack of the sampled thread.
+    pub(crate) fn walk_stack(&mut self, image: &Image, stack: &Stack) -> Walk {
+        let cfas = stack.cfas_leaf_first();
+        let thread = Thread { fsbase: FSBASE, tid: 7, sp: stack.sp, cfas: &cfas, ..Thread::default() };
+        self.walk(image, &thread, |address, bytes| image.read(address, bytes))
+    }
+
+    /// `name+unit` for frames, `@owner` for the ends of runs, `!Reason`.
+    pub(crate) fn show(&self, walk: &Walk) -> String {
+        let shown = walk.words.iter().map(|word| match word {
+            Word::Python { code, unit } => {
+                let name = self.names.get(code).map_or("?", String::as_str);
+                format!("{name}+{unit}")
+            }
+            Word::Entry { owner: Some(owner) } => format!("@{owner}"),
+            Word::Entry { owner: None } => "@none".to_owned(),
+            Word::EntryAddress(address) => format!("@{address:#x}"),
+            Word::Reason(Ok(reason)) => format!("!{reason:?}"),
+            other => format!("{other:?}"),
+        });
+        shown.collect::<Vec<_>>().join(" ")
+    }
+
+    pub(crate) fn show_stack(&mut self, image: &Image, stack: &Stack) -> String {
+        let walk = self.walk_stack(image, stack);
+        self.show(&walk)
+    }
+}
+
+/// The characters of a captured string.
+pub(crate) fn decode(text: CodeText<'_>) -> String {
+    let size = usize::from(text.header.kind).max(1);
+    let characters = text.bytes.chunks_exact(size).map(|bytes| {
+        let number = bytes.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte));
+        char::from_u32(number).unwrap_or('\u{fffd}')
+    });
+    characters.collect()
+}
+
+/// The definition of the code object of this name.
+pub(crate) fn definition<'walk>(walk: &'walk Walk, name: &str) -> &'walk Definition {
+    let found = walk.definitions.iter().find(|one| decode(one.code.qualname()) == name);
+    found.unwrap_or_else(|| panic!("no definition of {name}"))
+}
