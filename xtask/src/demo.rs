@@ -41,9 +41,14 @@ pub(crate) fn run() -> Result<()> {
             .current_dir(tree::root()),
     )?;
     let interpreters = Interpreter::find_all();
-    let interpreter = interpreters.iter().find(|found| found.is_supported());
-    let interpreter = interpreter.context("no CPython 3.11, 3.12 or 3.13 is installed")?;
-    let python = python::environment(interpreter)?;
+    // The oldest that the site's Django runs on.
+    let mut interpreters = interpreters
+        .iter()
+        .filter(|found| python::has_venv(found) && found.version >= (3, 10, 0));
+    let interpreter = interpreters
+        .find(|found| found.is_supported())
+        .context("no CPython 3.10 or newer is installed")?;
+    let python = python::environment(interpreter, None)?;
 
     let folder = tree::root().join("target/demo");
     std::fs::create_dir_all(&folder)?;

@@ -5,7 +5,7 @@ use std::{fs, process::Command};
 use anyhow::{Context, Result, ensure};
 use viperf_e2e::Interpreter;
 
-use crate::{command, debian, python, say, tree};
+use crate::{command, debian, interpreters, python, tree};
 
 /// What is to be possible afterwards, beside building.
 #[derive(Debug, Clone, Copy)]
@@ -33,18 +33,10 @@ pub(crate) fn run(wanted: Wanted) -> Result<()> {
     packages.dedup();
     debian::install(&packages)?;
     if wanted.test {
-        for interpreter in Interpreter::find_all()
-            .iter()
-            .filter(|found| found.is_supported())
-        {
-            // A machine without PyPI still runs the other tests; these name what they miss.
-            if let Err(error) = python::environment(interpreter) {
-                say(&format!(
-                    "setup: no Python packages for {}: {error:#}",
-                    interpreter.name()
-                ));
-            }
-        }
+        interpreters::run()?;
+        let mut found = Interpreter::find_all();
+        found.retain(Interpreter::is_supported);
+        python::make_environments(&found);
     }
     Ok(())
 }

@@ -4,7 +4,7 @@
 //! youngest call can be without a frame, because it has not made it yet or has it no longer. Hence counting starts at the
 //! oldest, unless the native walk did not get there.
 //! 3.10 has an object on the C stack for each call, which says all but this: whether one object too many is that of such a
-//! youngest call, or greenlet's own at the other end.
+//! youngest call, or greenlet's own at the other end; and that one too few is missing at the youngest call, which returns.
 
 use viperf_abi::{Reason, Word};
 
@@ -36,7 +36,15 @@ pub(crate) fn mark_owners(native: &[u64], python: &[u64], is_call: IsCall<'_>) -
         }
         count(&calls, frames.len(), both_are_whole)
     } else {
-        drop_spare_owner(owners, frames.len(), is_call_at)
+        let native_is_whole = !matches!(native.last(), Some(Word::Reason(_)));
+        let returns = native_is_whole && rest.is_none() && owners.len() + 1 == frames.len();
+        match (0..native.len()).find(|index| is_call_at(*index)) {
+            Some(youngest) if returns => {
+                owners.insert(0, u16::try_from(youngest).ok());
+                owners
+            }
+            _ => drop_spare_owner(owners, frames.len(), is_call_at),
+        }
     };
     let mut words = Vec::with_capacity(2 * frames.len() + 1);
     for (index, frame) in frames.into_iter().enumerate() {
@@ -151,6 +159,14 @@ mod tests {
         let greenlet = [python(1), entry(0), python(2), entry(2), entry(4)];
         let expected = [python(1), entry(0), python(2), entry(2)];
         assert_eq!(mark(&native, &greenlet), expected);
+    }
+
+    #[test]
+    fn an_object_too_few_is_that_of_a_call_that_returns() {
+        let native = [CALL, OTHER, CALL, CALL, OTHER];
+        let words = [python(1), entry(2), python(2), entry(3), python(3)];
+        let expected = [python(1), entry(0), python(2), entry(2), python(3), entry(3)];
+        assert_eq!(mark(&native, &words), expected);
     }
 
     #[test]

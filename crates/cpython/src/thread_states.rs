@@ -144,7 +144,7 @@ mod tests {
             address: 0x6000,
             interpreter: 0x3000,
             thread_id: 0x6001,
-            native_thread_id: 0x6002,
+            native_thread_id: Some(0x6002),
         };
         assert_eq!(states.found[2], expected);
     }

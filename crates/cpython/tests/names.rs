@@ -205,7 +205,10 @@ fn a_name_read_while_threads_come_and_go_is_never_that_of_another_thread() {
         let (layout, objects) = layouts(said.hex, said.free_threaded)?;
         let mut named = 0;
         let mut empty = 0;
-        for _ in 0..READS {
+        // Where there are many threads, few of them may have come as far as to name themselves.
+        let mut reads = 0;
+        while reads < READS || named == 0 && reads < 10 * READS {
+            reads += 1;
             let (names, _) = read_names(said, &layout, &objects);
             empty += u32::from(names.is_empty());
             for ThreadName { thread_id, name } in names {
@@ -218,9 +221,9 @@ fn a_name_read_while_threads_come_and_go_is_never_that_of_another_thread() {
             }
         }
         let version = Version { hex: said.hex };
-        assert!(named > 0 && empty < READS / 2, "{version}: {named} {empty}");
+        assert!(named > 0 && empty < reads / 2, "{version}: {named} {empty}");
         Some(format!(
-            "{version}: {named} short-lived threads named, {empty} of {READS} reads without any"
+            "{version}: {named} short-lived threads named, {empty} of {reads} reads without any"
         ))
     });
 }

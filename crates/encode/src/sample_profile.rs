@@ -2,7 +2,7 @@
 
 use viperf_profile::{
     Frame, FrameHandle, FrameKind, Function, Process, ProcessHandle, Profile, ProfileInformation,
-    Sample, Thread, ThreadHandle,
+    Sample, SourceRange, Thread, ThreadHandle,
 };
 
 /// Names that have broken somebody's format before.
@@ -149,6 +149,29 @@ pub(crate) fn small_profile() -> Profile {
         .incomplete
         .insert("stack page not present".into(), 2);
     profile.lost = 4;
+    profile
+}
+
+/// Three expressions of line 7 of one function, one of them two lines long and one of which only the line is known; each
+/// is the caller of the same leaf.
+pub(crate) fn profile_of_one_line() -> Profile {
+    let mut profile = Profile::default();
+    let process = add_process(&mut profile, "p", 1);
+    let thread = add_thread(&mut profile, process, "t", 1);
+    let line = add_frame(&mut profile, FrameKind::Python, "f", "a.py", 7);
+    let line = profile.frame(line).expect("it was just added");
+    let leaf = add_frame(&mut profile, FrameKind::Native, "g", "lib.so", 0);
+    let ends = [(0, 0, 0), (9, 8, 22), (14, 7, 21)];
+    for (count, (column, end_line, end_column)) in (1..).zip(ends) {
+        let source = SourceRange {
+            column,
+            end_line,
+            end_column,
+            ..line.source
+        };
+        let caller = profile.frames.intern(Frame { source, ..line });
+        add_samples(&mut profile, thread, &[caller, leaf], count);
+    }
     profile
 }
 

@@ -31,6 +31,7 @@ pub const MAGIC: [u8; 8] = *b"\x93viperf\n";
 ///
 /// It changes when an old reader would misread a new file; what an old reader may leave out comes as a new block type or
 /// a new field instead.
+/// Rows that differ only in a field which the reader does not know are one row to it.
 pub const VERSION: u32 = 1;
 
 /// The greatest size of a block before compression, in bytes. Readers may refuse more.

@@ -1,6 +1,6 @@
-"""Reads a .viperf file by its documents alone and prints it as folded lines.
+"""Reads a .viperf file by its documents alone and prints it as folded lines, or the source range of each frame.
 
-    read_viperf.py FILE.viperf FOLDER_WITH_viperf.proto
+    read_viperf.py FILE.viperf FOLDER_WITH_viperf.proto folded|ranges
 
 Shares no code with viperf: the messages are compiled by protoc, the checksums are zlib's, the frames zstandard's.
 Needs grpcio-tools and zstandard from PyPI; ends with code 77 when they are not there.
@@ -56,7 +56,23 @@ def frame_text(strings, function, line):
     return name + SUFFIXES[function.kind]
 
 
-def main(file, folder):
+def column(numbers, rows):
+    return numbers or [0] * rows
+
+
+def frame_rows(frames):
+    rows = len(frames.function)
+    ends = column(frames.end_line, rows), column(frames.end_column, rows)
+    return zip(frames.function, frames.line, column(frames.column, rows), *ends, strict=True)
+
+
+def print_ranges(tables):
+    for function, line, start, end_line, end in tables["frames"]:
+        name = tables["strings"][tables["functions"][function].name]
+        print(f"{name} {line}:{start}-{end_line}:{end}")
+
+
+def main(file, folder, what):
     messages = compile_messages(folder)
     tables = collections.defaultdict(list)
     end = None
@@ -68,18 +84,24 @@ def main(file, folder):
         rows = messages.Rows.FromString(payload)
         for name in ("strings", "functions", "processes", "threads"):
             tables[name] += getattr(rows, name)
-        tables["frames"] += zip(rows.frames.function, rows.frames.line)
+        tables["frames"] += frame_rows(rows.frames)
         tables["stacks"] += zip(rows.stacks.parent_plus_one, rows.stacks.frame)
         tables["samples"] += zip(rows.samples.thread, rows.samples.stack)
     assert end.samples == len(tables["samples"])
+    if what == "ranges":
+        print_ranges(tables)
+    else:
+        print_folded(tables)
 
+
+def print_folded(tables):
     lines = collections.Counter()
     for thread, stack in tables["samples"]:
         frames = []
         above = stack + 1
         while above:
             above, frame = tables["stacks"][above - 1]
-            function, line = tables["frames"][frame]
+            function, line, *_ = tables["frames"][frame]
             if tables["functions"][function].kind != 5:
                 frames.append(frame_text(tables["strings"], tables["functions"][function], line))
         process = tables["processes"][tables["threads"][thread].process]

@@ -79,3 +79,23 @@ impl Row for Frame {
 
 /// Distinct frames in order of arrival.
 pub type FrameTable = Table<Frame>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::Handle as _;
+
+    #[test]
+    fn two_expressions_of_one_line_are_two_frames() {
+        let mut frames = FrameTable::default();
+        let line = Frame::at_line(FunctionHandle::from_index(0), 7);
+        let source = SourceRange {
+            column: 5,
+            ..line.source
+        };
+        let column = Frame { source, ..line };
+        let handles = [line, column, line].map(|frame| frames.intern(frame));
+        assert_eq!(handles.map(FrameHandle::index), [0, 1, 0]);
+        assert_eq!(frames.find(handles[1]), Some(&column));
+    }
+}

@@ -13,19 +13,23 @@
 
 #![forbid(unsafe_code)]
 
+mod coverage;
 mod fixture;
 mod folded;
 mod interpreter;
 mod interpreter_set;
 mod plan;
 mod recorder;
+mod scenario;
 
+pub use coverage::{Cell, Table, clear_cells, note_cell, write_coverage, writes_coverage};
 pub use fixture::{Fixture, Measured, cpu_seconds};
 pub use folded::{Folded, FoldedError, Frame, Stack};
 pub use interpreter::{EXPECTED_VERSIONS, IMPORTABLE, Interpreter, Package, environments};
 pub use interpreter_set::{About, interpreter_set};
 pub use plan::{Need, Plan, is_root, note_figure};
 pub use recorder::{Recorder, Recording, STATS_KEYS, output_folder, viperf_binary, wait_at_most};
+pub use scenario::{Scenario, Wanted, WantedFrame, parse_report};
 
 use std::path::{Path, PathBuf};
 

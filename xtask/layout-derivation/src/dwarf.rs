@@ -358,3 +358,119 @@ fn load_section(file: &File<'_>, id: gimli::SectionId) -> Result<Reader, DwarfEr
     };
     Ok(EndianRcSlice::new(Rc::from(&*data), LittleEndian))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, process::Command};
+
+    use super::*;
+    use crate::{Derived, Origin, Version};
+
+    /// Structs of every kind that CPython has, and what the compiler itself makes of them.
+    const PROGRAM: &str = r#"
+        #include <stddef.h>
+        #include <stdio.h>
+        #include <string.h>
+        struct head { long count; struct declared *type; };
+        typedef struct { struct head ob_base; long ob_size; } variable;
+        struct declared { char first; union { int left; long right; }; };
+        typedef const struct declared *pointer;
+        typedef struct wide { variable ob_base; char c; struct { short a, b; } inner; pointer p; } wide_t;
+        typedef wide_t again;
+        struct bits { char c; struct { unsigned int a : 2, kind : 3, last : 1; } state; };
+        enum owner { OWNED_BY_NONE = 1, OWNED_BY_ALL = 7 };
+        again keep; struct declared keep_declared; enum owner keep_owner; struct bits keep_bits;
+        static int first_bit(void)
+        {
+            unsigned int word;
+            struct bits bits;
+            memset(&bits, 0, sizeof(bits));
+            bits.state.kind = 7;
+            memcpy(&word, &bits.state, sizeof(word));
+            return __builtin_ctz(word);
+        }
+        int main(void)
+        {
+            printf("%zu %zu %zu %zu %zu %zu %zu %d\n", offsetof(wide_t, c), offsetof(wide_t, inner.b),
+                   offsetof(wide_t, ob_base.ob_size), offsetof(wide_t, ob_base.ob_base.type),
+                   offsetof(struct declared, right), sizeof(wide_t), offsetof(struct bits, state), first_bit());
+            return 0;
+        }"#;
+
+    /// The program's debug information, and what it prints; `None` without a C compiler.
+    fn compile() -> Option<(DebugInformation, Vec<u64>)> {
+        let folder = tempfile::tempdir().unwrap();
+        let (source, program) = (folder.path().join("a.c"), folder.path().join("a"));
+        fs::write(&source, PROGRAM).unwrap();
+        let mut compiler = Command::new("cc");
+        let compiled = compiler.arg("-g").arg("-o").args([&program, &source]);
+        if !compiled.status().is_ok_and(|status| status.success()) {
+            println!("skipped: layout-derivation: no C compiler");
+            return None;
+        }
+        let printed = Command::new(&program).output().unwrap().stdout;
+        let numbers = String::from_utf8(printed).unwrap();
+        let numbers = numbers.split_whitespace().map(|text| text.parse().unwrap());
+        let information = DebugInformation::parse(&fs::read(&program).unwrap()).unwrap();
+        Some((information, numbers.collect()))
+    }
+
+    #[test]
+    fn members_are_where_the_compiler_puts_them() {
+        let Some((information, expected)) = compile() else {
+            return;
+        };
+        let offset = |structure, path| information.find_field(structure, path).unwrap().offset();
+        let kind = information.find_field("bits", "state.kind").unwrap();
+        let state = information.find_field("bits", "state").unwrap();
+        let found = [
+            offset("again", "c"),
+            offset("wide", "inner.b"),
+            // Through what it begins with, as with CPython's objects.
+            offset("wide_t", "ob_size"),
+            offset("wide_t", "type"),
+            offset("declared", "right"),
+            information.find_size("again").unwrap(),
+            state.offset(),
+            kind.first_bit - state.first_bit,
+        ];
+        assert_eq!(found.as_slice(), expected);
+        assert_eq!((kind.bits, state.bits), (Some(3), None));
+        assert_eq!(information.find_enumerator("OWNED_BY_ALL"), Some(7));
+        let (file, line) = information.find_declaration("bits").unwrap();
+        assert!(file.ends_with("a.c") && line == 11, "{file}:{line}");
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_found() {
+        let Some((information, _)) = compile() else {
+            return;
+        };
+        assert!(information.find_field("wide", "inner.c").is_none());
+        assert!(information.find_field("wide", "c.inner").is_none());
+        assert!(information.find_field("nothing", "c").is_none());
+        assert!(information.find_size("pointer").is_none());
+        assert!(information.find_enumerator("OWNED_BY_SOME").is_none());
+        let version = Version::from_hex(0x030e_00f0);
+        let derived = Derived::from_debug_information(&information, version, Origin::Interpreter);
+        assert!(derived.tables.is_empty());
+        let missing = |name: &str| derived.missing.iter().any(|missing| missing == name);
+        assert!(missing("PyThreadState") && missing("_Py_DebugOffsets"));
+    }
+
+    #[test]
+    fn a_file_without_debug_information_is_said_to_have_none() {
+        assert!(matches!(
+            DebugInformation::parse(b"no ELF"),
+            Err(DwarfError::Elf(_))
+        ));
+        // A header of 64 bytes and nothing else: no sections.
+        let mut elf = vec![0; 64];
+        elf[..8].copy_from_slice(b"\x7fELF\x02\x01\x01\0");
+        (elf[16], elf[18], elf[20], elf[52], elf[54], elf[58]) = (3, 62, 1, 64, 56, 64);
+        assert!(matches!(
+            DebugInformation::parse(&elf),
+            Err(DwarfError::Missing)
+        ));
+    }
+}

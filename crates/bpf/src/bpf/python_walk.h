@@ -194,12 +194,14 @@ static __always_inline s64 find_unit(struct scratch *s, u64 code)
 }
 
 /* After the frame in `frame_block`, whose word has been pushed: whether its run ends with it. */
-static __always_inline int ends_run(struct scratch *s)
+static __always_inline int ends_run(struct scratch *s, u64 previous)
 {
 	const struct python_layout *layout = &s->process.layout;
 
+	/* One cframe less than frames: when a call returns, 3.10 unlinks its cframe before its frame. User space sees that the
+	 * youngest eval call is left over. */
 	if (layout->flags & LAYOUT_CALL_PER_FRAME)
-		return layout->flags & LAYOUT_CFRAME;
+		return (layout->flags & LAYOUT_CFRAME) && (previous || s->python.cframe != root_cframe(s));
 	return (layout->flags & LAYOUT_IS_ENTRY) && s->frame_block[layout->frame_is_entry & (FRAME_BLOCK_BYTES - 1)];
 }
 
@@ -251,7 +253,7 @@ __noinline int walk_python_step(void)
 	if (id == CODE_LOST)
 		return end_python(s, REASON_PYTHON_CODE_LOST);
 	push_python(s, (u64)WORD_PYTHON << 60 | (u64)(u32)id << 28 | (u64)(find_unit(s, code) + 1));
-	if (ends_run(s) && end_run(s, s->python.cframe))
+	if (ends_run(s, previous) && end_run(s, s->python.cframe))
 		return restart_or_end(s, REASON_PYTHON_CUT_OFF);
 	s->python.frame = previous;
 	return 0;

@@ -317,7 +317,7 @@ pub(crate) mod tests {
                 Some(tag) => space.put_word(number, tag, 2 << 3),
                 None => space.put_word(number, long.size.unwrap(), 2),
             }
-            let digits = (1_u64 << 17) - 1 << 32 | (1 << 30) - 1;
+            let digits = 0x1_ffff_3fff_ffff;
             space.put_word(number, long.digits, digits);
             assert_eq!(space.reader().number(number), Some((1 << 47) - 1));
         }

@@ -2,77 +2,27 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
+    sync::LazyLock,
 };
 
 use viperf_cpython::{Detection, Interpreter, detect};
+use viperf_e2e::Interpreter as Installed;
 use viperf_elf::{Image, LoadBias};
 use viperf_process::{Mapping, MappingKind, Pid, open_mapped_file, read_mappings};
 
-/// All interpreters found, of any version, by path.
-pub(crate) fn all() -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let pyenv = std::env::var_os("PYENV_ROOT")
-        .map(PathBuf::from)
-        .or_else(|| {
-            let home = PathBuf::from(std::env::var_os("HOME")?);
-            Some(home.join(".pyenv"))
-        });
-    for version in pyenv.iter().flat_map(|root| list(&root.join("versions"))) {
-        let programs = list(&version.join("bin"));
-        found.extend(programs.into_iter().find(|path| is_versioned(path)));
-    }
-    found.extend(
-        list(Path::new("/usr/bin"))
-            .into_iter()
-            .filter(|path| is_versioned(path)),
-    );
-    found
-}
-
-/// The supported ones; a version that is missing is named on the error output.
-pub(crate) fn supported() -> Vec<PathBuf> {
-    let all = all();
-    let of = |version: &str| {
-        let name = format!("python{version}");
-        let found = all.iter().filter(|path| path.ends_with(&name));
-        let found: Vec<_> = found.cloned().collect();
+/// All interpreters of the machine, of any version. Finding them starts each once.
+pub(crate) fn all() -> &'static [Installed] {
+    static FOUND: LazyLock<Vec<Installed>> = LazyLock::new(|| {
+        let found = Installed::find_all();
         if found.is_empty() {
-            eprintln!("skipped: no CPython {version} on this machine");
+            println!("skipped: no CPython on this machine to compare with");
         }
         found
-    };
-    ["3.11", "3.12", "3.13"].into_iter().flat_map(of).collect()
-}
-
-fn list(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
-    paths.sort();
-    paths
-}
-
-/// `python3.11`, but not `python3.11-config` and not `python3`.
-fn is_versioned(path: &Path) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str());
-    let version = name.and_then(|name| name.strip_prefix("python"));
-    version
-        .and_then(|version| version.split_once('.'))
-        .is_some_and(|(major, minor)| major.parse::<u8>().is_ok() && minor.parse::<u8>().is_ok())
-}
-
-/// Runs a script to its end and gives what it printed.
-pub(crate) fn run(program: &Path, script: &str) -> String {
-    let output = Command::new(program)
-        .args(["-c", script])
-        .stderr(Stdio::inherit())
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", program.display());
-    String::from_utf8(output.stdout).unwrap()
+    });
+    &FOUND
 }
 
 /// A running script that has printed one line and now waits for its input to end.

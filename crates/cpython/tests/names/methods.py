@@ -11,7 +11,6 @@ import functools
 import importlib
 import json
 import os
-import pkgutil
 import sys
 import types
 
@@ -377,7 +376,7 @@ else:
 
 
 def standard_library():
-    """Methods of all classes of all modules that can be imported without consequences."""
+    """Methods of all classes of modules that can be imported without consequences, each with three classes at most."""
     names = """
         argparse ast asyncio base64 calendar code codecs collections concurrent.futures configparser contextlib copy
         csv ctypes datetime decimal difflib dis doctest email.message email.parser email.policy enum fractions ftplib
@@ -396,6 +395,7 @@ def standard_library():
         except ImportError:
             pass
     seen = set()
+    classes_of = {}
     methods = []
     for module in list(sys.modules.values()):
         for cls in list(vars(module).values()) if isinstance(module, types.ModuleType) else ():
@@ -407,9 +407,10 @@ def standard_library():
                 for value in list(vars(base).values()):
                     for function in functions_of(value):
                         code = function.__code__
-                        if (id(cls), id(code)) in seen:
+                        if (id(cls), id(code)) in seen or classes_of.get(id(code), 0) == 3:
                             continue
                         seen.add((id(cls), id(code)))
+                        classes_of[id(code)] = classes_of.get(id(code), 0) + 1
                         methods.append([id(cls), id(code), code.co_name, right_names(cls, code)])
     return methods
 

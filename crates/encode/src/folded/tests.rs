@@ -1,6 +1,7 @@
 use super::*;
 use crate::sample_profile::{
-    HOSTILE_NAMES, add_frame, add_process, add_samples, add_thread, hostile_profile, small_profile,
+    HOSTILE_NAMES, add_frame, add_process, add_samples, add_thread, hostile_profile,
+    profile_of_one_line, small_profile,
 };
 use viperf_profile::{StackHandle, ThreadHandle};
 
@@ -91,6 +92,14 @@ fn unknown_lines_files_and_libraries_leave_no_empty_brackets() {
     assert_eq!(
         encode(&profile, &Options::default()).unwrap(),
         "p (1);f (a.py)_[p];g_[p];h_[pn] 1\n"
+    );
+}
+
+#[test]
+fn expressions_of_one_line_are_one_frame() {
+    assert_eq!(
+        encode(&profile_of_one_line(), &Options::default()).unwrap(),
+        "p (1);f (a.py:7)_[p];g (lib.so)_[pn] 6\n"
     );
 }
 

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::sample_profile::{
-    HOSTILE_NAMES, add_frame, add_process, add_samples, add_thread, hostile_profile, small_profile,
+    HOSTILE_NAMES, add_frame, add_process, add_samples, add_thread, hostile_profile,
+    profile_of_one_line, small_profile,
 };
 use viperf_profile::{FrameKind, Handle as _, StackHandle};
 
@@ -110,6 +111,14 @@ fn frames_that_differ_only_in_their_address_are_one_box() {
     add_samples(&mut profile, thread, &[elsewhere], 3);
     let data = Data::of(&page(&profile));
     assert_eq!(data.column("node_count"), [0., 0., 0., 5.]);
+}
+
+#[test]
+fn expressions_of_one_line_are_one_box_and_one_line_of_it() {
+    let data = Data::of(&page(&profile_of_one_line()));
+    // root, process, thread, f, g
+    assert_eq!(data.column("node_count"), [0., 0., 0., 0., 6.]);
+    assert_eq!(data.column("frame_line"), [7., 0.]);
 }
 
 #[test]

@@ -57,6 +57,9 @@ pub(super) struct Function {
 }
 
 /// Columns: the n-th entry of each is the n-th frame's.
+///
+/// The last three came after the first files were written: one that is 0 in every row is left out.
+/// Numbers stand as they are, not as differences: `end_line` repeats `line` nearly everywhere, which zstd sees.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Frames {
     #[prost(uint32, repeated, tag = "1")]

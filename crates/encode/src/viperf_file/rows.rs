@@ -14,7 +14,7 @@ use crate::viperf_file::write::Written;
 /// enough to compress well.
 const BLOCK_BYTES: usize = 1 << 20;
 
-/// No row but a string takes more than this in a message.
+/// What a row without its texts is reckoned at. The largest can take 48, so no block comes near the greatest size.
 const ROW_BYTES: usize = 32;
 
 /// The next block of what is not written yet, tables before samples; `None` when all is.
@@ -120,7 +120,7 @@ fn frames_message(
     (!columns.function.is_empty()).then_some(columns)
 }
 
-/// A column that came later than the format may be left out, which reads as 0 in every row.
+/// A profile without such numbers is written as it was before there was a column for them.
 fn leave_out_if_unknown(column: &mut Vec<u32>) {
     if column.iter().all(|&number| number == 0) {
         column.clear();

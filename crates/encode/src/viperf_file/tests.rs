@@ -1,9 +1,13 @@
+use prost::Message as _;
+
 use super::*;
 use crate::EncodeError;
+use crate::folded;
 use crate::sample_profile::{
-    add_frame, add_process, add_samples, add_thread, hostile_profile, small_profile,
+    add_frame, add_process, add_samples, add_thread, hostile_profile, profile_of_one_line,
+    small_profile,
 };
-use viperf_profile::{FrameKind, Profile};
+use viperf_profile::{Frame, FrameKind, Profile, SourceRange};
 
 fn decode_all(bytes: &[u8]) -> Decoded {
     decode(bytes, &DecodeLimits::default()).unwrap()
@@ -37,6 +41,29 @@ fn large_profile() -> Profile {
     profile
 }
 
+/// Every combination of known, unknown and absurd numbers.
+fn profile_of_all_ranges() -> Profile {
+    const NUMBERS: [u32; 4] = [0, 1, 300, u32::MAX];
+    let mut profile = Profile::default();
+    let frame = add_frame(&mut profile, FrameKind::Python, "f", "a.py", 0);
+    let function = profile.frame(frame).unwrap().function;
+    for combination in 0..256 {
+        let number = |field: usize| NUMBERS[combination >> (2 * field) & 3];
+        profile.frames.intern(Frame {
+            function,
+            source: SourceRange {
+                line: number(0),
+                end_line: number(1),
+                column: number(2),
+                end_column: number(3),
+            },
+            address: 0,
+        });
+    }
+    assert_eq!(profile.frames.len(), 256);
+    profile
+}
+
 /// Twelve bytes of head, then the payload, as `docs/formats/viperf.md` has it.
 fn block_bounds(bytes: &[u8]) -> Vec<(u32, std::ops::Range<usize>)> {
     let mut bounds = Vec::new();
@@ -56,7 +83,9 @@ fn what_is_written_is_read_back_whole() {
         Profile::default(),
         small_profile(),
         hostile_profile(),
+        profile_of_one_line(),
         large_profile(),
+        profile_of_all_ranges(),
     ] {
         let bytes = encode(&profile, &Options::default()).unwrap();
         let Decoded {
@@ -252,6 +281,65 @@ fn blocks_of_unknown_types_are_skipped() {
             damage: None
         }
     );
+}
+
+/// `lines_only.viperf` was written before frames had more than a line.
+#[test]
+fn a_file_without_columns_is_read_and_is_what_is_still_written_for_such_a_profile() {
+    let bytes = include_bytes!("../../tests/data/lines_only.viperf");
+    let read = decode_all(bytes);
+    assert_eq!(read.damage, None);
+    assert_eq!(read.profile, small_profile());
+    let (_, rows) = block_bounds(bytes)[1].clone();
+    let rows = read_rows(&bytes[rows]);
+    let written = encode(&small_profile(), &Options::default()).unwrap();
+    let (_, written_rows) = block_bounds(&written)[1].clone();
+    assert_eq!(read_rows(&written[written_rows]), rows);
+    let frames = rows.frames.unwrap();
+    assert_eq!(frames.end_line.len() + frames.column.len(), 0);
+}
+
+/// To a reader that leaves fields out, rows that differ only there are the same row.
+#[test]
+fn rows_that_a_file_holds_twice_are_one_row_and_keep_their_samples() {
+    let profile = profile_of_one_line();
+    let mut bytes = encode(&profile, &Options::default()).unwrap();
+    let (_, bounds) = block_bounds(&bytes)[1].clone();
+    let mut rows = read_rows(&bytes[bounds.clone()]);
+    let frames = rows.frames.as_mut().unwrap();
+    assert_eq!(frames.column, [0, 0, 9, 14]);
+    frames.end_line.clear();
+    frames.column.clear();
+    frames.end_column.clear();
+    bytes.splice(bounds, sealed_block(2, &rows.encode_to_vec()));
+    let read = decode_all(&bytes);
+    assert_eq!(read.damage, None);
+    let sizes = |profile: &Profile| (profile.frames.len(), profile.stacks.len());
+    assert_eq!(
+        (sizes(&profile), sizes(&read.profile)),
+        ((4, 6), (2, 2)),
+        "frames and stacks"
+    );
+    let folded = |profile| folded::encode(profile, &folded::Options::default()).unwrap();
+    assert_eq!(folded(&read.profile), folded(&profile));
+}
+
+#[test]
+fn a_column_of_another_length_is_damage() {
+    let bytes = encode(&profile_of_one_line(), &Options::default()).unwrap();
+    let (_, bounds) = block_bounds(&bytes)[1].clone();
+    let mut rows = read_rows(&bytes[bounds.clone()]);
+    rows.frames.as_mut().unwrap().end_column.pop();
+    let mut file = bytes.clone();
+    file.splice(bounds, sealed_block(2, &rows.encode_to_vec()));
+    let damage = decode_all(&file).damage.unwrap();
+    assert!(damage.contains("[4, 4, 4, 4, 4, 3]"), "{damage}");
+}
+
+/// The message of a block of rows.
+fn read_rows(block: &[u8]) -> message::Rows {
+    let message = zstd::stream::decode_all(&block[12..]).unwrap();
+    message::Rows::decode(message.as_slice()).unwrap()
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! A profile of any size, the same on every run: random walks over a made-up program.
 
 use viperf_profile::{
-    Frame, FrameHandle, FrameKind, Function, Process, Profile, ProfileInformation, Sample,
-    SourceRange, StringHandle, Thread, ThreadHandle,
+    Frame, FrameHandle, FrameKind, Function, FunctionHandle, Process, Profile, ProfileInformation,
+    Sample, SourceRange, StringHandle, Thread, ThreadHandle,
 };
 
 /// A name that [`SyntheticProfile::needle_samples`] samples hold, once or more each.
@@ -281,6 +281,41 @@ fn add_frame(
     place: &str,
     line: u32,
 ) -> FrameHandle {
+    let function = add_function(profile, kind, name, place, line.min(1));
+    profile.frames.intern(Frame::at_line(function, line))
+}
+
+/// The same function and line twice: a call that may end on the line below, and another among its arguments.
+fn add_line(profile: &mut Profile, name: &str, file: &str, line: u32) -> Line {
+    let function = add_function(profile, FrameKind::Python, name, file, 1);
+    let indent = 5 + 4 * (line % 3);
+    let end_line = line + u32::from(line.is_multiple_of(10));
+    [
+        (end_line, indent, indent + 40),
+        (line, indent + 16, indent + 39),
+    ]
+    .map(|(end_line, column, end_column)| {
+        let source = SourceRange {
+            line,
+            end_line,
+            column,
+            end_column,
+        };
+        profile.frames.intern(Frame {
+            function,
+            source,
+            address: 0,
+        })
+    })
+}
+
+fn add_function(
+    profile: &mut Profile,
+    kind: FrameKind,
+    name: &str,
+    place: &str,
+    first_line: u32,
+) -> FunctionHandle {
     let name = profile.strings.intern(name);
     let place: Option<StringHandle> = (!place.is_empty()).then(|| profile.strings.intern(place));
     let (file, library) = if kind == FrameKind::Python {
@@ -288,34 +323,12 @@ fn add_frame(
     } else {
         (None, place)
     };
-    let function = profile.functions.intern(Function {
+    profile.functions.intern(Function {
         name,
         file,
         library,
-        first_line: line.min(1),
+        first_line,
         kind,
-    });
-    profile.frames.intern(Frame::at_line(function, line))
-}
-
-/// The same function and line twice: a call, and another among its arguments, which may stand on the line below.
-fn add_line(profile: &mut Profile, name: &str, file: &str, line: u32) -> Line {
-    let call = add_frame(profile, FrameKind::Python, name, file, line);
-    let call = profile.frame(call).expect("it was just added");
-    let indent = 5 + 4 * (line % 3);
-    let end_line = line + u32::from(line % 10 == 0);
-    [
-        (line, indent, end_line, indent + 40),
-        (line, indent + 16, line, indent + 39),
-    ]
-    .map(|(line, column, end_line, end_column)| {
-        let source = SourceRange {
-            line,
-            end_line,
-            column,
-            end_column,
-        };
-        profile.frames.intern(Frame { source, ..call })
     })
 }
 

@@ -96,7 +96,7 @@ impl Image {
             runtime: 0,
             code_type: 0,
             pages: HashMap::new(),
-            free: 0x10_0000,
+            free: 0x5555_5550_0000,
         };
         image.runtime = image.allocate(8192);
         image.code_type = image.allocate(512);

@@ -1,0 +1,358 @@
+//! Builds of CPython that cannot be had, and versions that do not exist: models of them are read as the real ones are.
+//!
+//! A model is `fixtures/c/model.c` compiled for one layout file. It shows that everything behind the layout works on the
+//! shape of such a build; whether a layout is right is for the interpreter's own headers and debug information to say.
+
+mod layout_header;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use toml::Table;
+use viperf_e2e::{
+    Folded, Frame, Need, Plan, Recorder, Recording, Stack, note_figure, output_folder,
+};
+
+use crate::root;
+use layout_header::{ExtraEntry, encode_header, read_layout};
+
+/// Threads of a model, and places of each where it works.
+const STACKS: usize = 4;
+
+pub(crate) fn plan(plan: &mut Plan) {
+    let gcc = || root().and_then(|()| find_compiler(&["cc"], "int model;"));
+    let clang = || root().and_then(|()| find_compiler(&CLANGS, PRESERVE_NONE));
+    // 3.13t can be had: its model shows that models are like the real ones.
+    for layout in ["3.13t", "3.14t", "3.15t"] {
+        of_layout(plan, layout, gcc(), &[]);
+    }
+    for layout in ["3.14", "3.15", "3.14t", "3.15t"] {
+        of_layout(plan, layout, clang(), &["-DTAIL_CALL"]);
+    }
+    let (compiler, need) = split(gcc());
+    let of = compiler.clone();
+    plan.beside("model/newer-version", need.clone(), move || {
+        a_newer_version_is_read_by_its_own_table(&of)
+    });
+    plan.beside("model/newer-version-of-another-shape", need, move || {
+        a_table_of_another_shape_is_refused(&compiler)
+    });
+}
+
+fn of_layout(
+    plan: &mut Plan,
+    layout: &'static str,
+    compiler: Result<String, String>,
+    options: &'static [&'static str],
+) {
+    let kind = if options.is_empty() { "" } else { "-tail-call" };
+    let name = format!("model/{layout}{kind}");
+    let (compiler, need) = split(compiler);
+    plan.beside(name.clone(), need, move || {
+        let header = encode_header(&read_layout(layout)?, None)?;
+        let model = Model::start(&name, &header, &compiler, options)?;
+        let recording = model.record(&name)?;
+        every_stack_is_as_the_model_says(&name, &model, &recording)
+    });
+}
+
+/// The compilers that may know `preserve_none`, which the tail-call interpreter is made with.
+const CLANGS: [&str; 4] = ["clang-19", "clang-20", "clang-21", "clang"];
+const PRESERVE_NONE: &str = "__attribute__((preserve_none)) int model(void);";
+
+/// The first of these that compiles the line without a warning.
+fn find_compiler(names: &[&str], line: &str) -> Result<String, String> {
+    let compiles = |name: &&&str| {
+        let mut command = Command::new(name);
+        command.args(["-Werror", "-fsyntax-only", "-x", "c", "-"]);
+        let child = command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn();
+        child.is_ok_and(|mut child| {
+            let written = child
+                .stdin
+                .take()
+                .map(|mut input| input.write_all(line.as_bytes()));
+            let ended = child.wait();
+            written.is_some_and(|result| result.is_ok()) && ended.is_ok_and(|end| end.success())
+        })
+    };
+    let found = names.iter().find(compiles).map(|name| (*name).to_owned());
+    found.ok_or_else(|| format!("none of {names:?} is here and compiles `{line}`"))
+}
+
+/// The compiler to use, and what the test needs.
+fn split(compiler: Result<String, String>) -> (String, Need) {
+    match compiler {
+        Ok(name) => (name, Ok(())),
+        Err(why) => (String::new(), Err(why)),
+    }
+}
+
+/// A running model and the stacks that it says it has; it is killed when this goes away.
+struct Model {
+    child: Child,
+    stacks: Vec<Vec<Frame>>,
+}
+
+impl Drop for Model {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+impl Model {
+    fn start(name: &str, header: &str, compiler: &str, options: &[&str]) -> Result<Self> {
+        let program = compile(name, header, compiler, options)?;
+        let child = Command::new(&program)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut model = Self {
+            child,
+            stacks: Vec::new(),
+        };
+        let output = model
+            .child
+            .stdout
+            .take()
+            .context("the model has no output")?;
+        for line in BufReader::new(output).lines().take(STACKS) {
+            let facts: Value = serde_json::from_str(&line?)?;
+            let frames = facts["frames"].as_array().context("no frames")?;
+            let library = program.file_name().unwrap_or_default().to_string_lossy();
+            let frames = frames.iter().map(|frame| said_frame(frame, &library));
+            model.stacks.push(frames.collect::<Result<_>>()?);
+        }
+        ensure!(model.stacks.len() == STACKS, "the model ended early");
+        Ok(model)
+    }
+
+    fn record(&self, name: &str) -> Result<Recording> {
+        let recorder = Recorder::new(name)?.process(self.child.id());
+        recorder.rate(499).seconds(2).run()
+    }
+
+    /// The samples of a recording that were taken where the model works.
+    fn working(&self, recording: &Recording) -> Folded {
+        let leaves: Vec<_> = self.stacks.iter().filter_map(|said| said.last()).collect();
+        recording.of(self.child.id()).only(|stack| {
+            let leaf = user_frames(stack).last();
+            leaf.is_some_and(|leaf| leaves.contains(&&without_suffix(leaf)))
+        })
+    }
+}
+
+/// Compiles the model with this header and returns where it is.
+fn compile(name: &str, header: &str, compiler: &str, options: &[&str]) -> Result<PathBuf> {
+    let folder = output_folder().join(name.replace('/', "_"));
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join("layout.h"), header)?;
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/c/model.c");
+    let program = folder.join("model");
+    let output = Command::new(compiler)
+        .args(["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror"])
+        .args(["-fno-strict-aliasing", "-rdynamic", "-pthread"])
+        .args(options)
+        .arg("-I")
+        .args([&folder, &source])
+        .arg("-o")
+        .arg(&program)
+        .output()
+        .with_context(|| format!("cannot run {compiler}"))?;
+    ensure!(
+        output.status.success(),
+        "{compiler} did not compile the model:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(program)
+}
+
+/// A frame as the model says it.
+fn said_frame(facts: &Value, library: &str) -> Result<Frame> {
+    if let Some(symbol) = facts["symbol"].as_str() {
+        return Ok(Frame::Native {
+            symbol: Some(symbol.to_owned()),
+            library: library.to_owned(),
+        });
+    }
+    let text = |key: &str| facts[key].as_str().map(str::to_owned);
+    let line = facts["line"].as_u64().and_then(|line| line.try_into().ok());
+    Ok(Frame::Python {
+        qualname: text("qualname").context("no name")?,
+        file: text("file").context("no file")?,
+        line: Some(line.context("no line")?),
+    })
+}
+
+/// Root first, without the kernel's.
+fn user_frames(stack: &Stack) -> impl DoubleEndedIterator<Item = &Frame> {
+    stack.frames.iter().filter(|frame| !frame.is_kernel())
+}
+
+/// Compilers name what they made of a function `NAME.constprop.0`.
+fn without_suffix(frame: &Frame) -> Frame {
+    match frame {
+        Frame::Native {
+            symbol: Some(symbol),
+            library,
+        } => Frame::Native {
+            symbol: symbol.split('.').next().map(str::to_owned),
+            library: library.clone(),
+        },
+        other => other.clone(),
+    }
+}
+
+fn every_stack_is_as_the_model_says(
+    name: &str,
+    model: &Model,
+    recording: &Recording,
+) -> Result<()> {
+    let working = model.working(recording);
+    ensure!(
+        working.total() > 100,
+        "few samples at work:\n{}{}",
+        recording.stderr,
+        recording.of(model.child.id()).heaviest(8)
+    );
+    let right = working.count(|stack| model.stacks.iter().any(|said| is_whole(stack, said)));
+    let share = working.share(right);
+    ensure!(
+        share >= 0.99,
+        "{share:.4} of the stacks are one of\n{:#?}\nbut:\n{}",
+        model.stacks,
+        working
+            .only(|stack| !model.stacks.iter().any(|said| is_whole(stack, said)))
+            .heaviest(8)
+    );
+    for said in &model.stacks {
+        let seen = working.count(|stack| is_whole(stack, said));
+        ensure!(seen > 9, "seen {seen} times: {said:#?}");
+    }
+    let complete = recording.complete();
+    ensure!(
+        complete >= 0.99,
+        "{complete:.4} are complete: {}",
+        recording.stats
+    );
+    let figure = format!("{share:.4} of {} stacks whole", working.total());
+    note_figure(name, &figure);
+    Ok(())
+}
+
+/// What the model says, from its own first function on; before that only the C library's start of a thread, in C.
+fn is_whole(stack: &Stack, said: &[Frame]) -> bool {
+    let frames: Vec<_> = user_frames(stack).map(without_suffix).collect();
+    let start = frames.len().saturating_sub(said.len());
+    let (before, own) = frames.split_at(start);
+    own == said && before.iter().all(Frame::is_native)
+}
+
+/// The newest layout under a version that does not exist, most of its members elsewhere.
+fn moved_layout() -> Result<Table> {
+    let mut layout = read_layout("3.15")?;
+    layout.insert("minor".to_owned(), 42.into());
+    let moves: [(&str, &[(&str, i64)]); 5] = [
+        ("_PyRuntimeState", &[("interpreters_head", 1160)]),
+        (
+            "PyInterpreterState",
+            &[("next", 7304), ("threads_head", 7416)],
+        ),
+        (
+            "PyThreadState",
+            &[
+                ("next", 0),
+                ("prev", 8),
+                ("current_frame", 88),
+                ("base_frame", 104),
+                ("thread_id", 208),
+                ("native_thread_id", 200),
+            ],
+        ),
+        (
+            "_PyInterpreterFrame",
+            &[
+                ("previous", 0),
+                ("f_executable", 16),
+                ("instr_ptr", 48),
+                ("owner", 83),
+                ("localsplus", 96),
+            ],
+        ),
+        (
+            "PyCodeObject",
+            &[
+                ("co_firstlineno", 60),
+                ("co_version", 76),
+                ("co_filename", 136),
+                ("co_name", 112),
+                ("co_qualname", 152),
+                ("co_linetable", 128),
+                ("co_code_adaptive", 224),
+            ],
+        ),
+    ];
+    for (structure, members) in moves {
+        let table = layout
+            .get_mut(structure)
+            .and_then(toml::Value::as_table_mut);
+        let table = table.with_context(|| format!("no {structure}"))?;
+        for (member, offset) in members {
+            let old = table.insert((*member).to_owned(), (*offset).into());
+            ensure!(old.is_some(), "{structure} has no {member}");
+        }
+    }
+    Ok(layout)
+}
+
+fn a_newer_version_is_read_by_its_own_table(compiler: &str) -> Result<()> {
+    let name = "model/newer-version";
+    let header = encode_header(&moved_layout()?, None)?;
+    let model = Model::start(name, &header, compiler, &[])?;
+    let recording = model.record(name)?;
+    every_stack_is_as_the_model_says(name, &model, &recording)?;
+    let said = &recording.stderr;
+    ensure!(
+        said.contains("3.42") && said.contains("untested"),
+        "it does not say that CPython 3.42 is untested:\n{said}"
+    );
+    Ok(())
+}
+
+fn a_table_of_another_shape_is_refused(compiler: &str) -> Result<()> {
+    let name = "model/newer-version-of-another-shape";
+    // One entry more, early in the table: all behind it stand where others did.
+    let header = encode_header(&moved_layout()?, Some(ExtraEntry(56)))?;
+    let model = Model::start(name, &header, compiler, &[])?;
+    let recording = model.record(name)?;
+    let working = model.working(&recording);
+    let is_native = |stack: &Stack| {
+        let mut symbols = user_frames(stack).filter_map(Frame::symbol);
+        stack.python_names().is_empty()
+            && [
+                "_PyEval_EvalFrameDefault",
+                "builtin_sorted",
+                "_PyEval_EvalFrameDefault",
+            ]
+            .iter()
+            .all(|wanted| symbols.any(|symbol| symbol.starts_with(wanted)))
+    };
+    let share = working.share(working.count(is_native));
+    ensure!(
+        working.total() > 100 && share >= 0.99,
+        "whole native stacks and no Python in {share:.4}:\n{}",
+        working.heaviest(8)
+    );
+    let said = &recording.stderr;
+    ensure!(
+        said.contains("3.42") && said.contains("debug offset"),
+        "it does not say that the offsets of CPython 3.42 are impossible:\n{said}"
+    );
+    Ok(())
+}
