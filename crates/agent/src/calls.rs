@@ -165,7 +165,14 @@ mod tests {
     fn an_object_too_few_is_that_of_a_call_that_returns() {
         let native = [CALL, OTHER, CALL, CALL, OTHER];
         let words = [python(1), entry(2), python(2), entry(3), python(3)];
-        let expected = [python(1), entry(0), python(2), entry(2), python(3), entry(3)];
+        let expected = [
+            python(1),
+            entry(0),
+            python(2),
+            entry(2),
+            python(3),
+            entry(3),
+        ];
         assert_eq!(mark(&native, &words), expected);
     }
 

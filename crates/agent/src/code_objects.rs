@@ -149,6 +149,10 @@ impl CodeObjects {
 /// CPython counts columns from 0.
 fn as_source(position: Position) -> SourceRange {
     let from_1 = |column: Option<u32>| column.map_or(0, |column| column.saturating_add(1));
+    if position.start_column.is_none() && position.end_line == position.line {
+        // Up to 3.10 the end is not known.
+        return SourceRange::from_line(position.line);
+    }
     SourceRange {
         line: position.line,
         end_line: position.end_line,
@@ -162,24 +166,29 @@ fn with_class(name: String, record: &CodeRecord, python: Option<&Interpreter>) -
     if record.flags & CODE_CLASS == 0 {
         return name;
     }
-    let found = python.and_then(|python| find_qualname(&name, record, python));
-    found.unwrap_or_else(|| {
-        let class = record.class_name.split(|&byte| byte == 0).next();
-        let class = String::from_utf8_lossy(class.unwrap_or_default());
-        // A class made in C has its module before its name.
-        match class.rsplit('.').next() {
-            None | Some("") => name,
-            Some(class) => format!("{class}.{name}"),
+    if let Some(python) = python
+        && let Some(objects) = &python.objects
+    {
+        let (layout, class) = (&python.layout, record.class_address);
+        let read = || reader(record);
+        if let Some(qualname) =
+            viperf_cpython::find_qualname(layout, objects, class, record.address, &name, read())
+        {
+            return qualname;
         }
-    })
-}
-
-/// The name under which the class, or one of its bases, defines the code object, if the process still lives.
-fn find_qualname(name: &str, record: &CodeRecord, python: &Interpreter) -> Option<String> {
-    let objects = python.objects.as_ref()?;
-    let (class, code) = (record.class_address, record.address);
-    let read = reader(record);
-    viperf_cpython::find_qualname(&python.layout, objects, class, code, name, read)
+        // The class is there and has no such method: a function within one, or a decorator's.
+        if viperf_cpython::find_class_name(layout, objects, class, read()).is_some() {
+            return name;
+        }
+    }
+    // The process is gone: the class that the kernel saw.
+    let class = record.class_name.split(|&byte| byte == 0).next();
+    let class = String::from_utf8_lossy(class.unwrap_or_default());
+    // A class made in C has its module before its name.
+    match class.rsplit('.').next() {
+        None | Some("") => name,
+        Some(class) => format!("{class}.{name}"),
+    }
 }
 
 /// The memory of the process that a definition comes from.

@@ -44,11 +44,7 @@ fn write_profile(path: &Path) {
         first_line: 3,
         kind: FrameKind::Python,
     });
-    let frame = profile.frames.intern(Frame {
-        function,
-        line: 7,
-        address: 0,
-    });
+    let frame = profile.frames.intern(Frame::at_line(function, 7));
     let stack = profile.intern_stack_root_first([frame]).unwrap();
     let process = profile.processes.intern(Process {
         pid: 42,

@@ -18,26 +18,7 @@
 //! a svarint keeps its sign in bit 0. The running line starts at `co_firstlineno`.
 //! <https://github.com/python/cpython/blob/v3.11.7/Objects/locations.md>
 
-use super::{Entry, LineTableKind, Position, take_byte};
-
-/// Finds the line of an instruction as [`LineTableKind::find_line`] does in a [`LineTableKind::Locations`].
-#[must_use]
-pub fn find_line(table: &[u8], first_line: i32, instruction_units: i32) -> Option<u32> {
-    LineTableKind::Locations.find_line(table, first_line, instruction_units)
-}
-
-/// Finds the place of an instruction as [`LineTableKind::find_position`] does in a [`LineTableKind::Locations`].
-#[must_use]
-pub fn find_position(table: &[u8], first_line: i32, instruction_units: i32) -> Option<Position> {
-    LineTableKind::Locations.find_position(table, first_line, instruction_units)
-}
-
-/// Decodes a location table from its start. Ends early where the table is malformed.
-pub fn entries(table: &[u8], first_line: i32) -> impl Iterator<Item = Entry> {
-    let mut rest = table;
-    let mut line = first_line;
-    std::iter::from_fn(move || decode_entry(&mut rest, &mut line))
-}
+use super::{Entry, Position, take_byte};
 
 /// Takes one entry off the front. Each takes at least one byte, so a table ends after as many steps as it has bytes.
 pub(super) fn decode_entry(rest: &mut &[u8], line: &mut i32) -> Option<Entry> {
@@ -114,6 +95,7 @@ fn take_signed_varint(rest: &mut &[u8]) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::LineTableKind::Locations;
 
     /// `lambda: 0` on line 5 of 3.11 is not needed: the example of CPython's own `locations.md` is enough.
     /// Entry 1: code 14 "long form", 2 units; entry 2: code 15, 1 unit; entry 3: code 11, 3 units.
@@ -156,15 +138,19 @@ mod tests {
         ];
         for (units, position) in expected.into_iter().enumerate() {
             let units = i32::try_from(units).unwrap();
-            assert_eq!(find_position(&table, 10, units), position, "unit {units}");
+            assert_eq!(
+                Locations.find_position(&table, 10, units),
+                position,
+                "unit {units}"
+            );
         }
-        assert_eq!(find_line(&table, 10, 0), Some(12));
+        assert_eq!(Locations.find_line(&table, 10, 0), Some(12));
     }
 
     #[test]
     fn cut_tables_lose_only_what_is_cut_off() {
         for length in 0..TABLE.len() {
-            let line = find_line(&TABLE[..length], 10, 0);
+            let line = Locations.find_line(&TABLE[..length], 10, 0);
             assert_eq!(line.is_some(), length >= 6, "{length}");
         }
     }
@@ -172,11 +158,11 @@ mod tests {
     #[test]
     fn lines_that_overflow_or_fall_below_zero_are_no_lines() {
         let back = [0x80 | 13 << 3, 11 << 1 | 1];
-        assert_eq!(find_line(&back, 10, 0), None);
+        assert_eq!(Locations.find_line(&back, 10, 0), None);
         let forward = [0x80 | 13 << 3, 2];
-        assert_eq!(find_line(&forward, i32::MAX, 0), None);
+        assert_eq!(Locations.find_line(&forward, i32::MAX, 0), None);
         let endless = [0x80 | 13 << 3, 0x7f, 0x7f, 0x7f, 0x7f, 0x7f, 0x7f, 0x7f];
-        assert_eq!(find_line(&endless, 10, 0), None);
+        assert_eq!(Locations.find_line(&endless, 10, 0), None);
     }
 
     #[test]
@@ -192,7 +178,9 @@ mod tests {
                     state.to_le_bytes()[3] | 0x80
                 })
                 .collect();
-            assert!(entries(&table, 1).count() <= table.len());
+            let (mut rest, mut line) = (&table[..], 1);
+            let entries = std::iter::from_fn(|| decode_entry(&mut rest, &mut line));
+            assert!(entries.count() <= table.len());
         }
     }
 }

@@ -25,8 +25,6 @@ mod ranges;
 
 use serde::Deserialize;
 
-pub use locations::{entries, find_line, find_position};
-
 /// A place in the source. Columns count bytes of UTF-8 from 0, as `co_positions()` does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {

@@ -36,7 +36,11 @@ fn every_interpreter_is_found_in_exactly_one_of_its_files_and_knows_its_version(
         let (path, (detection, _)) = detections.pop_first().unwrap();
         match detection {
             Detection::Python(interpreter) => {
-                assert_eq!(interpreter.version.to_string(), version.to_string(), "{name}");
+                assert_eq!(
+                    interpreter.version.to_string(),
+                    version.to_string(),
+                    "{name}"
+                );
                 assert_eq!(interpreter.layout.free_threaded, free_threaded, "{name}");
                 let shape = |layout: viperf_cpython::Layout| (layout.major, layout.minor);
                 assert_eq!(layout.map(shape), Some(shape(interpreter.layout)), "{name}");

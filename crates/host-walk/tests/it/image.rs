@@ -10,12 +10,14 @@ use crate::layout::{CLibrary, for_kernel};
 /// Every version and build that there is a layout for.
 pub(crate) fn layouts() -> impl Iterator<Item = Layout> {
     let minors = (6..=15).map(|minor| (3, minor));
-    std::iter::once((2, 7)).chain(minors).flat_map(|(major, minor)| {
-        let version = Version::of_minor(major, minor);
-        [false, true]
-            .into_iter()
-            .filter_map(move |free_threaded| find_layout(version, free_threaded))
-    })
+    std::iter::once((2, 7))
+        .chain(minors)
+        .flat_map(|(major, minor)| {
+            let version = Version::of_minor(major, minor);
+            [false, true]
+                .into_iter()
+                .filter_map(move |free_threaded| find_layout(version, free_threaded))
+        })
 }
 
 /// `3.14t` and the like.
@@ -188,7 +190,12 @@ impl Image {
     }
 
     /// A new thread state, first in the interpreter's list, with an empty stack whose C part starts at `c_stack`.
-    pub(crate) fn add_thread_state(&mut self, interpreter: u64, fsbase: u64, c_stack: u64) -> Stack {
+    pub(crate) fn add_thread_state(
+        &mut self,
+        interpreter: u64,
+        fsbase: u64,
+        c_stack: u64,
+    ) -> Stack {
         let fields = self.layout.thread_state;
         let state = self.allocate(1024);
         let head = interpreter + u64::from(self.layout.interpreter.threads_head);
@@ -343,16 +350,26 @@ impl Image {
         let ascii = widest < 0x80;
         let size = text.chars().count() as u64 * u64::from(kind);
         let object = self.allocate(u64::from(fields.compact_data) + size + 4);
-        self.set(object + u64::from(fields.length), text.chars().count() as u64);
+        self.set(
+            object + u64::from(fields.length),
+            text.chars().count() as u64,
+        );
         self.set(object + u64::from(fields.length) + 8, u64::MAX);
         let state = u32::from(kind) << fields.kind_shift
             | 1 << fields.compact_bit
             | u32::from(ascii) << fields.ascii_bit;
         self.set_half(object + u64::from(fields.state), state);
-        let data = if ascii { fields.ascii_data } else { fields.compact_data };
-        let encoded = text
-            .chars()
-            .flat_map(|character| u32::from(character).to_le_bytes().into_iter().take(kind.into()));
+        let data = if ascii {
+            fields.ascii_data
+        } else {
+            fields.compact_data
+        };
+        let encoded = text.chars().flat_map(|character| {
+            u32::from(character)
+                .to_le_bytes()
+                .into_iter()
+                .take(kind.into())
+        });
         let encoded: Vec<u8> = encoded.collect();
         self.write(object + u64::from(data), &encoded);
         object
@@ -360,9 +377,15 @@ impl Image {
 
     pub(crate) fn tuple(&mut self, items: &[u64]) -> u64 {
         let object = self.allocate(u64::from(self.layout.tuple.items) + 8 * items.len() as u64 + 8);
-        self.set(object + u64::from(self.layout.bytes.size), items.len() as u64);
+        self.set(
+            object + u64::from(self.layout.bytes.size),
+            items.len() as u64,
+        );
         for (index, item) in items.iter().enumerate() {
-            self.set(object + u64::from(self.layout.tuple.items) + 8 * index as u64, *item);
+            self.set(
+                object + u64::from(self.layout.tuple.items) + 8 * index as u64,
+                *item,
+            );
         }
         object
     }
@@ -381,7 +404,10 @@ impl Image {
             *cell = same.map_or(*cell, |index| arguments[index]);
         }
         self.set(object + u64::from(fields.ob_type), self.code_type);
-        self.set_half(object + u64::from(fields.first_line), code.first_line.cast_unsigned());
+        self.set_half(
+            object + u64::from(fields.first_line),
+            code.first_line.cast_unsigned(),
+        );
         let pointers = [
             (Some(fields.filename), self.text(code.filename)),
             (Some(fields.name), self.text(code.name)),
@@ -396,7 +422,10 @@ impl Image {
             }
         }
         let count = u32::try_from(arguments.len()).unwrap();
-        for offset in [fields.argument_count, fields.local_count].into_iter().flatten() {
+        for offset in [fields.argument_count, fields.local_count]
+            .into_iter()
+            .flatten()
+        {
             self.set_half(object + u64::from(offset), count);
         }
         if let Some(offset) = fields.version {
@@ -407,7 +436,11 @@ impl Image {
 
     /// A code object of this name, and nothing else of interest.
     pub(crate) fn named(&mut self, name: &str) -> u64 {
-        self.code(&Code { name, qualname: name, ..Code::default() })
+        self.code(&Code {
+            name,
+            qualname: name,
+            ..Code::default()
+        })
     }
 
     /// A frame of a new function.

@@ -12,6 +12,9 @@ mod image;
 // The one place that knows which offsets the kernel gets; it belongs to a crate that needs a kernel to be of use.
 #[path = "../../../agent/src/layout.rs"]
 mod layout;
+// The interpreters of the machine, as the tests of viperf-cpython find and run them.
+#[path = "../../../cpython/tests/live/interpreters.rs"]
+mod interpreters;
 mod live;
 mod session;
 mod stacks;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use viperf_abi::{CodeText, Word};
+use viperf_cpython::text;
 use viperf_host_walk::{Definition, Thread, Walk, Walker};
 
 use crate::image::{FSBASE, Image, Stack};
@@ -31,16 +32,30 @@ impl Session {
             let name = decode(definition.code.qualname());
             self.names.insert(definition.code.id, name);
         }
-        let reasons = walk.words.iter().filter(|word| matches!(word, Word::Reason(_)));
+        let reasons = walk
+            .words
+            .iter()
+            .filter(|word| matches!(word, Word::Reason(_)));
         let last_is_reason = matches!(walk.words.last(), Some(Word::Reason(_)));
-        assert_eq!(reasons.count(), usize::from(last_is_reason), "{:?}", walk.words);
+        assert_eq!(
+            reasons.count(),
+            usize::from(last_is_reason),
+            "{:?}",
+            walk.words
+        );
         walk
     }
 
     /// Walks the stack of the sampled thread.
     pub(crate) fn walk_stack(&mut self, image: &Image, stack: &Stack) -> Walk {
         let cfas = stack.cfas_leaf_first();
-        let thread = Thread { fsbase: FSBASE, tid: 7, sp: stack.sp, cfas: &cfas, ..Thread::default() };
+        let thread = Thread {
+            fsbase: FSBASE,
+            tid: 7,
+            sp: stack.sp,
+            cfas: &cfas,
+            ..Thread::default()
+        };
         self.walk(image, &thread, |address, bytes| image.read(address, bytes))
     }
 
@@ -67,17 +82,16 @@ impl Session {
 }
 
 /// The characters of a captured string.
-pub(crate) fn decode(text: CodeText<'_>) -> String {
-    let size = usize::from(text.header.kind).max(1);
-    let characters = text.bytes.chunks_exact(size).map(|bytes| {
-        let number = bytes.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte));
-        char::from_u32(number).unwrap_or('\u{fffd}')
-    });
-    characters.collect()
+pub(crate) fn decode(captured: CodeText<'_>) -> String {
+    let header = captured.header;
+    text::decode(header.kind, header.ascii != 0, captured.bytes)
 }
 
 /// The definition of the code object of this name.
 pub(crate) fn definition<'walk>(walk: &'walk Walk, name: &str) -> &'walk Definition {
-    let found = walk.definitions.iter().find(|one| decode(one.code.qualname()) == name);
+    let found = walk
+        .definitions
+        .iter()
+        .find(|one| decode(one.code.qualname()) == name);
     found.unwrap_or_else(|| panic!("no definition of {name}"))
 }

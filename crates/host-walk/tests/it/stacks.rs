@@ -84,7 +84,11 @@ fn a_thread_state_without_frames_is_an_empty_stack_and_no_missing_thread_state()
         let mut image = Image::new(layout);
         let stack = image.add_main();
         let walk = Session::default().walk_stack(&image, &stack);
-        assert_eq!((walk.words.len(), walk.no_thread_state), (0, false), "{name}");
+        assert_eq!(
+            (walk.words.len(), walk.no_thread_state),
+            (0, false),
+            "{name}"
+        );
     }
 }
 
@@ -134,7 +138,8 @@ fn a_deferred_sample_carries_the_address_on_the_c_stack_instead_of_the_owner() {
 #[test]
 fn a_cfa_that_is_not_known_owns_nothing_and_hides_nothing() {
     const RUNS: Runs<'_> = &[&[("main", 2)], &[("a", 1)]];
-    for layout in layouts().filter(|layout| layout.cframe.is_some() || !layout.has_call_per_frame()) {
+    for layout in layouts().filter(|layout| layout.cframe.is_some() || !layout.has_call_per_frame())
+    {
         let name = name_of(&layout);
         let (image, mut stack, _) = walk_runs(layout, RUNS);
         // The C function between the two eval calls.
@@ -155,7 +160,11 @@ fn a_generator_runs_in_the_middle_of_a_run() {
             let generator = image.word(stack.frame + u64::from(image.layout.frame.previous));
             image.write(generator + u64::from(owner), &[1]);
         }
-        assert_eq!(Session::default().show_stack(&image, &stack), expected, "{name}");
+        assert_eq!(
+            Session::default().show_stack(&image, &stack),
+            expected,
+            "{name}"
+        );
     }
 }
 
@@ -175,9 +184,15 @@ fn a_thousand_frames_come_whole_and_more_are_cut_with_a_reason() {
             let mut session = Session::default();
             let walk = session.walk_stack(&image, &stack);
             let shown = session.show(&walk);
-            assert!(shown.starts_with(&format!("recurse+{} ", count - 1)), "{name}");
+            assert!(
+                shown.starts_with(&format!("recurse+{} ", count - 1)),
+                "{name}"
+            );
             match count <= 1270 {
-                true => assert!(shown.contains(" recurse+0") && !shown.contains('!'), "{name} {count}"),
+                true => assert!(
+                    shown.contains(" recurse+0") && !shown.contains('!'),
+                    "{name} {count}"
+                ),
                 false => assert!(shown.ends_with(" !PythonTooDeep"), "{name} {count}"),
             }
             assert!(walk.words.len() <= 1281);
@@ -189,13 +204,22 @@ fn a_thousand_frames_come_whole_and_more_are_cut_with_a_reason() {
 fn a_place_that_no_word_can_hold_is_before_the_first_instruction() {
     for layout in layouts() {
         let name = name_of(&layout);
-        for (unit, expected) in [(-1, -1), (-2, -1), (i32::MIN, -1), (i32::MAX, -1), ((1 << 28) - 2, (1 << 28) - 2)] {
+        for (unit, expected) in [
+            (-1, -1),
+            (-2, -1),
+            (i32::MIN, -1),
+            (i32::MAX, -1),
+            ((1 << 28) - 2, (1 << 28) - 2),
+        ] {
             let mut image = Image::new(layout.clone());
             let mut stack = image.add_main();
             let frame = image.frame_of("f", unit);
             image.run(&mut stack, &[frame]);
             let shown = Session::default().show_stack(&image, &stack);
-            assert!(shown.starts_with(&format!("f+{expected}")), "{name}: {shown} for {unit}");
+            assert!(
+                shown.starts_with(&format!("f+{expected}")),
+                "{name}: {shown} for {unit}"
+            );
         }
     }
 }
@@ -273,7 +297,10 @@ fn link_cframe(image: &mut Image, stack: &mut Stack, current_frame: u64) -> u64 
         image.set(cframe + u64::from(offset), current_frame);
     }
     image.set(cframe + u64::from(fields.previous), stack.cframe);
-    image.set(stack.state + u64::from(image.layout.thread_state.cframe.unwrap()), cframe);
+    image.set(
+        stack.state + u64::from(image.layout.thread_state.cframe.unwrap()),
+        cframe,
+    );
     cframe
 }
 
@@ -281,12 +308,20 @@ fn link_cframe(image: &mut Image, stack: &mut Stack, current_frame: u64) -> u64 
 fn a_cframe_that_is_linked_and_not_yet_filled_in_is_passed_over() {
     const RUNS: Runs<'_> = &[&[("<module>", 3)], &[("outer", 2), ("inner", 1)]];
     for layout in layouts().filter(|layout| {
-        layout.cframe.is_some_and(|cframe| cframe.current_frame.is_some())
+        layout
+            .cframe
+            .is_some_and(|cframe| cframe.current_frame.is_some())
     }) {
         let name = name_of(&layout);
         let expected = expected(&layout, RUNS);
         let (image, stack, _) = walk_runs(layout, RUNS);
-        for stale in ["nowhere", "no frame", "an ended call", "unaligned", "kernel"] {
+        for stale in [
+            "nowhere",
+            "no frame",
+            "an ended call",
+            "unaligned",
+            "kernel",
+        ] {
             let (mut image, mut stack) = (image.clone(), stack.clone());
             let current = match stale {
                 "nowhere" => 0x6666_0000,
@@ -315,7 +350,9 @@ fn a_cframe_that_is_linked_and_not_yet_filled_in_is_passed_over() {
 #[test]
 fn a_first_cframe_that_never_was_filled_in_leaves_a_reason() {
     for layout in layouts().filter(|layout| {
-        layout.cframe.is_some_and(|cframe| cframe.current_frame.is_some())
+        layout
+            .cframe
+            .is_some_and(|cframe| cframe.current_frame.is_some())
     }) {
         let name = name_of(&layout);
         let mut image = Image::new(layout);
@@ -350,11 +387,15 @@ fn a_greenlets_own_cframe_ends_its_chain() {
 
 #[test]
 fn a_call_of_3_10_that_has_no_frame_yet_is_one_mark_more() {
-    for layout in layouts().filter(|layout| layout.has_call_per_frame() && layout.cframe.is_some()) {
+    for layout in layouts().filter(|layout| layout.has_call_per_frame() && layout.cframe.is_some())
+    {
         let (mut image, mut stack, _) = walk_runs(layout, &[&[("main", 2)], &[("f", 1)]]);
         stack.cfas.push(stack.sp);
         stack.cframe = link_cframe(&mut image, &mut stack, 0);
-        assert_eq!(Session::default().show_stack(&image, &stack), "f+1 @0 main+2 @2 @4");
+        assert_eq!(
+            Session::default().show_stack(&image, &stack),
+            "f+1 @0 main+2 @2 @4"
+        );
         // Two too many are none of these.
         stack.cfas.push(stack.sp);
         link_cframe(&mut image, &mut stack, 0);
@@ -365,7 +406,8 @@ fn a_call_of_3_10_that_has_no_frame_yet_is_one_mark_more() {
 
 #[test]
 fn frames_of_3_10_without_a_cframe_leave_a_reason() {
-    for layout in layouts().filter(|layout| layout.has_call_per_frame() && layout.cframe.is_some()) {
+    for layout in layouts().filter(|layout| layout.has_call_per_frame() && layout.cframe.is_some())
+    {
         let (mut image, stack, _) = walk_runs(layout, &[&[("main", 2), ("f", 1)]]);
         let extra = image.frame_of("extra", 0);
         let outermost = image.word(stack.frame + u64::from(image.layout.frame.previous));
@@ -378,7 +420,9 @@ fn frames_of_3_10_without_a_cframe_leave_a_reason() {
 #[test]
 fn an_entry_frame_below_its_cframe_is_as_good_as_one_above() {
     // Which of the two local variables of the evaluation loop lies higher is for the compiler to say.
-    for layout in layouts().filter(|layout| layout.cframe.is_some() && layout.frame.entry_owner.is_some()) {
+    for layout in
+        layouts().filter(|layout| layout.cframe.is_some() && layout.frame.entry_owner.is_some())
+    {
         let mut image = Image::new(layout);
         let mut stack = image.add_main();
         push_runs(&mut image, &mut stack, &[&[("main", 2)], &[("f", 1)]]);
@@ -401,8 +445,14 @@ fn an_entry_frame_below_its_cframe_is_as_good_as_one_above() {
             above = Some(to);
             from = previous;
         }
-        assert!(fields.locals <= 0x50, "entry frames lie within 0x60..0xb0 of a call's part");
-        assert_eq!(Session::default().show_stack(&image, &stack), "f+1 @1 main+2 @3");
+        assert!(
+            fields.locals <= 0x50,
+            "entry frames lie within 0x60..0xb0 of a call's part"
+        );
+        assert_eq!(
+            Session::default().show_stack(&image, &stack),
+            "f+1 @1 main+2 @3"
+        );
     }
 }
 
@@ -448,7 +498,10 @@ fn frames_that_are_none_leave_a_reason() {
             image.link(below, caller);
             let shown = Session::default().show_stack(&image, &stack);
             // 3.11 and 3.12 take their first cframe for one that was not filled in, and begin again.
-            let once_more = image.layout.cframe.is_some_and(|cframe| cframe.current_frame.is_some());
+            let once_more = image
+                .layout
+                .cframe
+                .is_some_and(|cframe| cframe.current_frame.is_some());
             let leaf = expected(&image.layout, &[&[("leaf", 1)]]);
             match once_more {
                 true => assert!(shown.ends_with(reason), "{name} {frame_of}: {shown}"),

@@ -23,7 +23,9 @@ fn thread(time_ns: u64) -> Thread<'static> {
 }
 
 fn walk_at(session: &mut Session, image: &Image, time_ns: u64) -> Walk {
-    session.walk(image, &thread(time_ns), |address, bytes| image.read(address, bytes))
+    session.walk(image, &thread(time_ns), |address, bytes| {
+        image.read(address, bytes)
+    })
 }
 
 /// The names of the frames only.
@@ -119,9 +121,16 @@ fn a_reused_thread_number_does_not_bring_back_another_threads_state() {
         let fsbase = FSBASE + 0x2000;
         let mut stack = image.add_thread_state(interpreter, fsbase, FSBASE - 0x2000);
         run_one(&mut image, &mut stack, "latter");
-        let latter = Thread { fsbase, ..thread(1) };
+        let latter = Thread {
+            fsbase,
+            ..thread(1)
+        };
         let walk = session.walk(&image, &latter, |address, bytes| image.read(address, bytes));
-        assert_eq!(session.show(&walk).replace(" @none", ""), "latter+0", "{name}");
+        assert_eq!(
+            session.show(&walk).replace(" @none", ""),
+            "latter+0",
+            "{name}"
+        );
     }
 }
 
@@ -150,14 +159,21 @@ fn absence_is_remembered_only_where_lists_are_long_and_only_for_100_ms() {
             let mut session = Session::default();
             let start = 1000 * MILLISECOND;
             assert!(walk_at(&mut session, &image, start).no_thread_state);
-            assert_eq!(session.walker.remembered_threads(), usize::from(is_remembered));
+            assert_eq!(
+                session.walker.remembered_threads(),
+                usize::from(is_remembered)
+            );
             let mut stack = image.add_thread_state(interpreter, FSBASE, FSBASE);
             run_one(&mut image, &mut stack, "f");
             let walk = walk_at(&mut session, &image, start + 99 * MILLISECOND);
             assert_eq!(walk.no_thread_state, is_remembered, "{name} {count}");
             assert_eq!(walk.list_steps == 0, is_remembered, "{name} {count}");
             let walk = walk_at(&mut session, &image, start + 100 * MILLISECOND);
-            assert_eq!(session.show(&walk).replace(" @none", ""), "f+0", "{name} {count}");
+            assert_eq!(
+                session.show(&walk).replace(" @none", ""),
+                "f+0",
+                "{name} {count}"
+            );
         }
     }
 }
@@ -191,13 +207,20 @@ fn lists_that_cannot_be_followed_to_their_end_leave_a_reason() {
                 "nowhere" => image.set(head + next, 0x6666_0000),
                 "kernel" => image.set(head + next, 0xffff_8880_0000_0000),
                 "interpreter" => {
-                    image.set(interpreter + u64::from(layout.interpreter.next), interpreter);
+                    image.set(
+                        interpreter + u64::from(layout.interpreter.next),
+                        interpreter,
+                    );
                 }
                 _ => {}
             }
             let mut session = Session::default();
             let walk = walk_at(&mut session, &image, 0);
-            assert_eq!(session.show(&walk), "!PythonNoThreadState", "{name} {broken}");
+            assert_eq!(
+                session.show(&walk),
+                "!PythonNoThreadState",
+                "{name} {broken}"
+            );
         }
         let (mut image, _) = image_of_others(layout.clone(), 1);
         image.runtime = 0x6666_0000;
@@ -229,7 +252,8 @@ fn a_thread_in_two_interpreters_shows_the_frames_of_both() {
         let mut session = Session::default();
         for _ in 0..2 {
             let shown = session.show_stack(&image, &inside);
-            let expected = match image.layout.has_call_per_frame() && image.layout.cframe.is_none() {
+            let expected = match image.layout.has_call_per_frame() && image.layout.cframe.is_none()
+            {
                 true => "inside+0 outside+0",
                 false => "inside+0 @1 outside+0 @3",
             };
@@ -243,13 +267,17 @@ fn lists_that_break_before_the_second_state_leave_a_reason() {
     for layout in layouts() {
         let name = name_of(&layout);
         let (mut image, [outside, _]) = image_of_two_interpreters(layout);
-        let before = image.word(
-            image.runtime + u64::from(image.layout.interpreters_head()),
-        );
+        let before = image.word(image.runtime + u64::from(image.layout.interpreters_head()));
         // The list of interpreters is whole, that of the outer one's threads is not.
         let outer = image.word(before + u64::from(image.layout.interpreter.next));
-        assert_eq!(outer, image.word(outside.state + u64::from(image.layout.thread_state.interp)));
-        image.set(outer + u64::from(image.layout.interpreter.threads_head), 0x6666_0000);
+        assert_eq!(
+            outer,
+            image.word(outside.state + u64::from(image.layout.thread_state.interp))
+        );
+        image.set(
+            outer + u64::from(image.layout.interpreter.threads_head),
+            0x6666_0000,
+        );
         let mut session = Session::default();
         let walk = walk_at(&mut session, &image, 0);
         let shown = session.show(&walk);
@@ -318,18 +346,31 @@ fn a_pthread_key_leads_to_the_thread_state_without_a_look_at_the_lists() {
             set_key(&mut image, library, key, stack.state);
             let mut session = Session::default();
             let walk = walk_at(&mut session, &image, 0);
-            assert_eq!(session.show(&walk).replace(" @none", ""), "f+0", "{name} {key}");
+            assert_eq!(
+                session.show(&walk).replace(" @none", ""),
+                "f+0",
+                "{name} {key}"
+            );
             assert_eq!(walk.list_steps, 0, "{name} {key}");
             // None, and that is certain: the lists are not asked.
             set_key(&mut image, library, key, 0);
             let walk = walk_at(&mut Session::default(), &image, 0);
             assert!(walk.no_thread_state && walk.list_steps == 0, "{name} {key}");
             // Another thread's, or no thread's at all: the lists know better.
-            for wrong in [image.runtime, stack.state + 4, 0xffff_8880_0000_0000, 0x6666_0000] {
+            for wrong in [
+                image.runtime,
+                stack.state + 4,
+                0xffff_8880_0000_0000,
+                0x6666_0000,
+            ] {
                 set_key(&mut image, library, key, wrong);
                 let mut session = Session::default();
                 let walk = walk_at(&mut session, &image, 0);
-                assert_eq!(session.show(&walk).replace(" @none", ""), "f+0", "{name} {key}");
+                assert_eq!(
+                    session.show(&walk).replace(" @none", ""),
+                    "f+0",
+                    "{name} {key}"
+                );
             }
         }
     }
@@ -356,7 +397,11 @@ fn a_key_that_is_none_is_not_followed() {
             let at = image.runtime + u64::from(image.kernel.runtime_auto_tss_key);
             image.set_half(at, is_initialized);
             image.set_half(at + 4, key);
-            assert_eq!(names(&mut Session::default(), &image, 0), "f+0", "{name} {key}");
+            assert_eq!(
+                names(&mut Session::default(), &image, 0),
+                "f+0",
+                "{name} {key}"
+            );
         }
     }
 }

@@ -14,6 +14,7 @@ mod other_programs;
 mod page;
 mod prefork;
 mod recursion;
+mod scenarios;
 mod shares;
 mod talk;
 mod targets;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         .filter(|interpreter| interpreter.is_supported())
     {
         talk::plan(&mut plan, interpreter);
+        scenarios::plan(&mut plan, interpreter);
         nested::plan(&mut plan, interpreter);
         threads::plan(&mut plan, interpreter);
         recursion::plan(&mut plan, interpreter);

@@ -1,0 +1,148 @@
+//! Every scenario of `fixtures/python/scenarios.py`: whole stacks, names, files and lines, as the interpreter tells them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use viperf_e2e::{
+    Cell, Folded, Frame, Interpreter, Plan, Recorder, Recording, Stack, Wanted, fixtures,
+    note_cell, note_figure, output_folder, parse_report,
+};
+
+use crate::root;
+
+/// Samples a second, and the CPU time of each scenario: about 200 samples.
+const RATE: u32 = 1999;
+const MILLISECONDS: u32 = 100;
+
+/// What all scenarios together may take, on a busy machine and a debug build.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// Its samples have no Python frame that could tell whose they are.
+const WITHOUT_PYTHON: &str = "thread_without_python";
+const C_FUNCTION: &str = "burn_in_c";
+
+pub(crate) fn plan(plan: &mut Plan, interpreter: &Interpreter) {
+    let of = interpreter.clone();
+    let name = format!("scenarios/{}", interpreter.name());
+    plan.beside(name.clone(), root(), move || {
+        every_scenario_is_seen(&name, &of)
+    });
+}
+
+fn every_scenario_is_seen(name: &str, interpreter: &Interpreter) -> Result<()> {
+    let program = fixtures().join("scenarios.py");
+    let milliseconds = MILLISECONDS.to_string();
+    let library = library().map(|path| path.display().to_string());
+    let library = library.unwrap_or_default();
+    let words = [
+        interpreter.path.as_os_str(),
+        program.as_os_str(),
+        "--milliseconds".as_ref(),
+        milliseconds.as_ref(),
+        "--library".as_ref(),
+        library.as_ref(),
+    ];
+    let recorder = Recorder::new(name)?
+        .rate(RATE)
+        .with("--threads")
+        .command(&words);
+    let recording = recorder.finish_within(recorder.start()?, LIMIT)?;
+    let report = read_report(&recording)?;
+    judge_all(name, &interpreter.name(), &report, &recording)
+}
+
+/// What the program printed last.
+pub(crate) fn read_report(recording: &Recording) -> Result<Value> {
+    let said = || format!("{}\n{}", recording.stdout, recording.stderr);
+    ensure!(
+        recording.status.success(),
+        "{}:\n{}",
+        recording.status,
+        said()
+    );
+    let last = recording.stdout.lines().last();
+    let last = last.with_context(|| format!("the program said nothing: {}", said()))?;
+    serde_json::from_str(last).with_context(said)
+}
+
+fn judge_all(name: &str, interpreter: &str, report: &Value, recording: &Recording) -> Result<()> {
+    let samples = f64::from(RATE) * f64::from(MILLISECONDS) / 1000.0;
+    let scenarios = parse_report(report)?;
+    let (mut failures, mut seen) = (Vec::new(), 0);
+    for scenario in &scenarios {
+        let stacks = matches!(scenario.wanted, Wanted::Stacks(..));
+        let cell = if scenario.name == WITHOUT_PYTHON && stacks {
+            Cell::of(&threads_of_c_are_whole(&recording.folded, samples))
+        } else {
+            scenario.judge(&recording.folded, samples)
+        };
+        note_cell(interpreter, scenario.table, &scenario.name, &cell);
+        match cell {
+            Cell::Ok(_) => seen += 1,
+            Cell::Skipped(_) => {}
+            Cell::Failed(what) => failures.push(format!("{}: {what}", scenario.name)),
+        }
+    }
+    let figure = format!(
+        "{seen} of {} scenarios seen; {:.4} of {} samples complete; the rest: {}",
+        scenarios.len(),
+        recording.complete(),
+        recording.figure("samples"),
+        recording.stats["incomplete"]
+    );
+    note_figure(name, &figure);
+    ensure!(
+        failures.is_empty(),
+        "{figure}\n{} fail:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
+    Ok(())
+}
+
+/// A thread that has no Python has a whole native stack, and that is no error.
+fn threads_of_c_are_whole(recorded: &Folded, samples: f64) -> Result<String> {
+    let is_c = |frame: &Frame| frame.symbol() == Some(C_FUNCTION);
+    let in_c = recorded.only(|stack| stack.frames.iter().any(is_c));
+    ensure!(
+        in_c.total() as f64 > samples / 2.0,
+        "{} samples of {C_FUNCTION}, {samples:.0} were due",
+        in_c.total()
+    );
+    let is_whole = |stack: &Stack| {
+        stack.python_names().is_empty() && !stack.frames.iter().any(Frame::is_error)
+    };
+    let share = in_c.share(in_c.count(is_whole));
+    ensure!(
+        share >= 0.97,
+        "{share:.3} of {} are whole without Python\n{}",
+        in_c.total(),
+        in_c.only(|stack| !is_whole(stack)).heaviest(4)
+    );
+    Ok(format!("{share:.3} of {}", in_c.total()))
+}
+
+/// `fixtures/c/threads.c`, compiled once; none without a C compiler.
+fn library() -> Option<&'static Path> {
+    static LIBRARY: OnceLock<Option<PathBuf>> = OnceLock::new();
+    LIBRARY.get_or_init(|| compile_library().ok()).as_deref()
+}
+
+fn compile_library() -> Result<PathBuf> {
+    fs::create_dir_all(output_folder())?;
+    let library = output_folder().canonicalize()?.join("libthreads.so");
+    let compiled = Command::new("cc")
+        .args(["-shared", "-fPIC", "-nostdlib", "-O1", "-g", "-o"])
+        .arg(&library)
+        .arg(fixtures().join("../c/threads.c"))
+        .status()?;
+    ensure!(compiled.success(), "the fixture's library is not compiled");
+    Ok(library)
+}
