@@ -187,6 +187,7 @@ mod tests {
             ]
             .into(),
             processes: 1,
+            samples_without_python: 0,
             rate_achieved: 98.7,
             bpf_ns_per_sample: 5_123.0,
             user_cpu_ms: 34.0,
@@ -194,6 +195,16 @@ mod tests {
             bpf_map_bytes: 12_000_000,
             time_to_first_sample_ms: Some(12.0),
         }
+    }
+
+    #[test]
+    fn threads_without_python_are_counted_and_no_error() {
+        let mut statistics = statistics();
+        assert!(!render(&statistics, &options()).contains("no Python"));
+        statistics.samples_without_python = 1_234;
+        let text = render(&statistics, &options());
+        let expected = "no Python     1,234 (10.0 %) of threads that have nothing to do with Python";
+        assert!(text.contains(expected), "{text}");
     }
 
     #[test]

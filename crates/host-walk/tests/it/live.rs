@@ -161,7 +161,7 @@ const SUB_INTERPRETER: &str = "
 import sys, threading, time
 try:
     import _interpreters as interpreters
-    run = interpreters.exec
+    run = getattr(interpreters, 'exec')
 except ImportError:
     try:
         import _xxsubinterpreters as interpreters

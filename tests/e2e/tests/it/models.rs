@@ -15,9 +15,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use toml::Table;
-use viperf_e2e::{
-    Folded, Frame, Need, Plan, Recorder, Recording, Stack, note_figure, output_folder,
-};
+use viperf_e2e::{Folded, Frame, Plan, Recorder, Recording, Stack, note_figure, output_folder};
 
 use crate::root;
 use layout_header::{ExtraEntry, encode_header, read_layout};
@@ -26,40 +24,66 @@ use layout_header::{ExtraEntry, encode_header, read_layout};
 const STACKS: usize = 4;
 
 pub(crate) fn plan(plan: &mut Plan) {
-    let gcc = || root().and_then(|()| find_compiler(&["cc"], "int model;"));
-    let clang = || root().and_then(|()| find_compiler(&CLANGS, PRESERVE_NONE));
-    // 3.13t can be had: its model shows that models are like the real ones.
+    let gcc = root().and_then(|()| find_compiler(&["cc"], "int model;"));
+    let clang = root().and_then(|()| find_compiler(&CLANGS, PRESERVE_NONE));
+    // 3.13t can be had, too: its model shows that models are read as the real ones are.
     for layout in ["3.13t", "3.14t", "3.15t"] {
-        of_layout(plan, layout, gcc(), &[]);
+        let name = format!("model/{layout}-stripped");
+        of_layout(plan, name, layout, &gcc, &["-s"]);
     }
-    for layout in ["3.14", "3.15", "3.14t", "3.15t"] {
-        of_layout(plan, layout, clang(), &["-DTAIL_CALL"]);
+    for layout in ["3.14", "3.15", "3.15t"] {
+        let name = format!("model/{layout}-tail-call");
+        of_layout(plan, name, layout, &clang, &["-DTAIL_CALL"]);
     }
-    let (compiler, need) = split(gcc());
-    let of = compiler.clone();
-    plan.beside("model/newer-version", need.clone(), move || {
-        a_newer_version_is_read_by_its_own_table(&of)
-    });
-    plan.beside("model/newer-version-of-another-shape", need, move || {
-        a_table_of_another_shape_is_refused(&compiler)
-    });
+    of_compiler(
+        plan,
+        "model/tail-call-interpreter-frames",
+        &clang,
+        handlers_are_shown_when_asked_for,
+    );
+    of_compiler(
+        plan,
+        "model/newer-version",
+        &gcc,
+        a_newer_version_is_read_by_its_own_table,
+    );
+    of_compiler(
+        plan,
+        "model/newer-version-of-another-shape",
+        &gcc,
+        a_table_of_another_shape_is_refused,
+    );
 }
+
+type Found = Result<String, String>;
 
 fn of_layout(
     plan: &mut Plan,
+    name: String,
     layout: &'static str,
-    compiler: Result<String, String>,
+    compiler: &Found,
     options: &'static [&'static str],
 ) {
-    let kind = if options.is_empty() { "" } else { "-tail-call" };
-    let name = format!("model/{layout}{kind}");
-    let (compiler, need) = split(compiler);
-    plan.beside(name.clone(), need, move || {
+    of_compiler(plan, &name, compiler, |name, compiler| {
         let header = encode_header(&read_layout(layout)?, None)?;
-        let model = Model::start(&name, &header, &compiler, options)?;
-        let recording = model.record(&name)?;
-        every_stack_is_as_the_model_says(&name, &model, &recording)
+        let model = Model::start(name, &header, compiler, options)?;
+        every_stack_is_as_the_model_says(name, &model, &model.record(name, &[])?)
     });
+}
+
+/// A test that is given its own name and the compiler.
+fn of_compiler(
+    plan: &mut Plan,
+    name: &str,
+    compiler: &Found,
+    test: impl FnOnce(&str, &str) -> Result<()> + Send + 'static,
+) {
+    let own_name = name.to_owned();
+    let (compiler, need) = match compiler.clone() {
+        Ok(compiler) => (compiler, Ok(())),
+        Err(why) => (String::new(), Err(why)),
+    };
+    plan.beside(name, need, move || test(&own_name, &compiler));
 }
 
 /// The compilers that may know `preserve_none`, which the tail-call interpreter is made with.
@@ -67,7 +91,7 @@ const CLANGS: [&str; 4] = ["clang-19", "clang-20", "clang-21", "clang"];
 const PRESERVE_NONE: &str = "__attribute__((preserve_none)) int model(void);";
 
 /// The first of these that compiles the line without a warning.
-fn find_compiler(names: &[&str], line: &str) -> Result<String, String> {
+fn find_compiler(names: &[&str], line: &str) -> Found {
     let compiles = |name: &&&str| {
         let mut command = Command::new(name);
         command.args(["-Werror", "-fsyntax-only", "-x", "c", "-"]);
@@ -83,14 +107,6 @@ fn find_compiler(names: &[&str], line: &str) -> Result<String, String> {
     };
     let found = names.iter().find(compiles).map(|name| (*name).to_owned());
     found.ok_or_else(|| format!("none of {names:?} is here and compiles `{line}`"))
-}
-
-/// The compiler to use, and what the test needs.
-fn split(compiler: Result<String, String>) -> (String, Need) {
-    match compiler {
-        Ok(name) => (name, Ok(())),
-        Err(why) => (String::new(), Err(why)),
-    }
 }
 
 /// A running model and the stacks that it says it has; it is killed when this goes away.
@@ -133,9 +149,10 @@ impl Model {
         Ok(model)
     }
 
-    fn record(&self, name: &str) -> Result<Recording> {
+    fn record(&self, name: &str, arguments: &[&str]) -> Result<Recording> {
         let recorder = Recorder::new(name)?.process(self.child.id());
-        recorder.rate(499).seconds(2).run()
+        let recorder = recorder.rate(499).seconds(2);
+        arguments.iter().fold(recorder, Recorder::with).run()
     }
 
     /// The samples of a recording that were taken where the model works.
@@ -225,15 +242,19 @@ fn every_stack_is_as_the_model_says(
     let share = working.share(right);
     ensure!(
         share >= 0.99,
-        "{share:.4} of the stacks are one of\n{:#?}\nbut:\n{}",
-        model.stacks,
+        "{share:.4} of the stacks are one of:\n{}but:\n{}",
+        model
+            .stacks
+            .iter()
+            .map(|said| show(said))
+            .collect::<String>(),
         working
             .only(|stack| !model.stacks.iter().any(|said| is_whole(stack, said)))
             .heaviest(8)
     );
     for said in &model.stacks {
         let seen = working.count(|stack| is_whole(stack, said));
-        ensure!(seen > 9, "seen {seen} times: {said:#?}");
+        ensure!(seen > 9, "seen {seen} times: {}", show(said));
     }
     let complete = recording.complete();
     ensure!(
@@ -246,12 +267,41 @@ fn every_stack_is_as_the_model_says(
     Ok(())
 }
 
+/// One line.
+fn show(frames: &[Frame]) -> String {
+    let frames: Vec<_> = frames.iter().map(ToString::to_string).collect();
+    format!("{}\n", frames.join(" > "))
+}
+
 /// What the model says, from its own first function on; before that only the C library's start of a thread, in C.
 fn is_whole(stack: &Stack, said: &[Frame]) -> bool {
     let frames: Vec<_> = user_frames(stack).map(without_suffix).collect();
     let start = frames.len().saturating_sub(said.len());
     let (before, own) = frames.split_at(start);
     own == said && before.iter().all(Frame::is_native)
+}
+
+/// What hides in the other tests is there: without it they would show nothing.
+fn handlers_are_shown_when_asked_for(name: &str, compiler: &str) -> Result<()> {
+    let header = encode_header(&read_layout("3.15")?, None)?;
+    let model = Model::start(name, &header, compiler, &["-DTAIL_CALL"])?;
+    let working = model.working(&model.record(name, &["--interpreter-frames"])?);
+    // Three calls of the evaluation loop, each with one handler above it, which calls on.
+    let is_shown = |stack: &Stack| {
+        let frames: Vec<_> = user_frames(stack).map(Frame::symbol).collect();
+        let pairs = frames.windows(2).filter(|pair| {
+            let [caller, callee] = [pair[0], pair[1]].map(Option::unwrap_or_default);
+            caller == "_PyEval_EvalFrameDefault" && callee == "_TAIL_CALL_CALL_BUILTIN_O"
+        });
+        pairs.count() == 3
+    };
+    let share = working.share(working.count(is_shown));
+    ensure!(
+        working.total() > 100 && share >= 0.99,
+        "a handler above each call of the evaluation loop in {share:.4}:\n{}",
+        working.heaviest(8)
+    );
+    Ok(())
 }
 
 /// The newest layout under a version that does not exist, most of its members elsewhere.
@@ -311,11 +361,10 @@ fn moved_layout() -> Result<Table> {
     Ok(layout)
 }
 
-fn a_newer_version_is_read_by_its_own_table(compiler: &str) -> Result<()> {
-    let name = "model/newer-version";
+fn a_newer_version_is_read_by_its_own_table(name: &str, compiler: &str) -> Result<()> {
     let header = encode_header(&moved_layout()?, None)?;
     let model = Model::start(name, &header, compiler, &[])?;
-    let recording = model.record(name)?;
+    let recording = model.record(name, &[])?;
     every_stack_is_as_the_model_says(name, &model, &recording)?;
     let said = &recording.stderr;
     ensure!(
@@ -325,12 +374,11 @@ fn a_newer_version_is_read_by_its_own_table(compiler: &str) -> Result<()> {
     Ok(())
 }
 
-fn a_table_of_another_shape_is_refused(compiler: &str) -> Result<()> {
-    let name = "model/newer-version-of-another-shape";
+fn a_table_of_another_shape_is_refused(name: &str, compiler: &str) -> Result<()> {
     // One entry more, early in the table: all behind it stand where others did.
     let header = encode_header(&moved_layout()?, Some(ExtraEntry(56)))?;
     let model = Model::start(name, &header, compiler, &[])?;
-    let recording = model.record(name)?;
+    let recording = model.record(name, &[])?;
     let working = model.working(&recording);
     let is_native = |stack: &Stack| {
         let mut symbols = user_frames(stack).filter_map(Frame::symbol);

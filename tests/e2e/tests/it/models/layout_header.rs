@@ -49,7 +49,6 @@ pub(super) fn encode_header(layout: &Table, extra: Option<ExtraEntry>) -> Result
     let mut header = String::new();
     writeln!(header, "#define VERSION_HEX {version:#x}")?;
     writeln!(header, "#define MINOR {minor}")?;
-    writeln!(header, "#define FREE_THREADED {free_threaded}")?;
     for (structure, members) in layout {
         let members = members.as_table().filter(|_| structure != TABLE);
         for (member, offset) in members.into_iter().flatten() {
