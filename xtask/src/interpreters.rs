@@ -81,6 +81,8 @@ impl Packages {
             format!("libpython{version}"),
             // The script that enters the root ends in it.
             "busybox-static".to_owned(),
+            // Packages from PyPI need it.
+            "libstdc++6".to_owned(),
         ];
         if self.is_whole {
             packages.push(format!("python{version}-dbg"));

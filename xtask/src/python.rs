@@ -81,9 +81,11 @@ pub(crate) fn find_with_packages() -> Option<PathBuf> {
 }
 
 fn with_packages(interpreters: &[Interpreter]) -> Option<PathBuf> {
-    // The oldest version that packages.txt has all of them for.
+    // From the first version that packages.txt has all of them for. An old pip refuses packages that do not run on its
+    // own Python, also where it installs for another one: the newest is taken.
     let mut candidates = interpreters
         .iter()
+        .rev()
         .filter(|found| found.version >= (3, 11, 0) && has_venv(found))
         .map(|found| environments().join(found.name()));
     let folder = candidates.find(|folder| folder.join(IMPORTABLE).exists())?;
@@ -150,7 +152,7 @@ fn make_folder(
 fn pip(python: &Path) -> Command {
     let mut pip = Command::new(python);
     pip.args(["-m", "pip", "install", "--quiet", "--only-binary=:all:"])
-        .arg("--disable-pip-version-check")
+        .args(["--disable-pip-version-check", "--no-warn-script-location"])
         // 2.7 and 3.6 say that they are old.
         .env("PYTHONWARNINGS", "ignore");
     pip

@@ -6,7 +6,7 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::{Cell, Folded, Stack, Table};
+use crate::{Cell, Folded, Frame, Stack, Table};
 
 /// So many of the samples that have the working function must be whole.
 const LEAST_OF_WORKING: f64 = 0.97;
@@ -188,8 +188,13 @@ fn works(wanted: &[WantedFrame], seen: &Stack) -> bool {
     let Some(leaf) = wanted.last() else {
         return false;
     };
-    let names = seen.python_names();
-    leaf.names.iter().any(|name| names.contains(&name.as_str()))
+    let texts = seen.frames.iter().filter_map(Frame::python_text);
+    let is_leaf = |text: String| {
+        let names = leaf.names.iter();
+        let rest = |name: &String| text.strip_prefix(name.as_str()).map(str::to_owned);
+        names.filter_map(rest).any(|rest| rest.starts_with(" ("))
+    };
+    texts.into_iter().any(is_leaf)
 }
 
 impl WantedFrame {

@@ -126,8 +126,7 @@ static __always_inline int is_same_code(const struct code_identity *left, const 
 __noinline s64 find_code(u64 address)
 {
 	struct scratch *s = find_scratch();
-	struct code_identity *known;
-	struct code_identity identity = {};
+	struct code_identity *known, *identity;
 	struct code_key key = {};
 	const struct python_layout *layout;
 	u32 size;
@@ -143,22 +142,24 @@ __noinline s64 find_code(u64 address)
 		return CODE_UNREADABLE;
 	if (block_u64(s->code_block, layout->object_type, CODE_BLOCK_BYTES) != s->process.code_type)
 		return CODE_NOT_CODE;
-	read_identity(s, &identity);
+	identity = &s->identity;
+	__builtin_memset(identity, 0, sizeof(*identity));
+	read_identity(s, identity);
 	key.address = address;
 	key.epoch = s->process.epoch;
 	known = bpf_map_lookup_elem(&codes, &key);
-	if (known && is_same_code(known, &identity))
+	if (known && is_same_code(known, identity))
 		return known->id;
 	if (s->definitions >= MAX_DEFINITIONS_PER_SAMPLE)
 		return CODE_LOST;
 	s->definitions++;
-	identity.id = __sync_fetch_and_add(&next_code_id, 1);
-	defined = define_code(address, identity.id);
+	identity->id = __sync_fetch_and_add(&next_code_id, 1);
+	defined = define_code(address, identity->id);
 	if (defined < 0)
 		return defined;
 	if (defined)
-		bpf_map_update_elem(&codes, &key, &identity, BPF_ANY);
-	return identity.id;
+		bpf_map_update_elem(&codes, &key, identity, BPF_ANY);
+	return identity->id;
 }
 
 #endif

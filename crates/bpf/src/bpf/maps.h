@@ -174,6 +174,8 @@ struct scratch {
 	/* Eight bytes more than an offset can name. */
 	u8 frame_block[FRAME_BLOCK_BYTES + 8];
 	u8 code_block[CODE_BLOCK_BYTES + 8];
+	/* Of the code object in hand; on the stack it would leave too little to the calls (512 bytes for all, until 6.6). */
+	struct code_identity identity;
 };
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -9,6 +9,7 @@ mod greenlets;
 mod late_import;
 mod lifecycle;
 mod many_mappings;
+mod models;
 mod nested;
 mod other_programs;
 mod page;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
     prefork::plan(&mut plan, &interpreters);
     many_mappings::plan(&mut plan, &interpreters);
     page::plan(&mut plan, &interpreters);
+    models::plan(&mut plan);
     for interpreter in interpreters
         .iter()
         .filter(|interpreter| interpreter.is_supported())

@@ -4,24 +4,15 @@
 //! shape of such a build; whether a layout is right is for the interpreter's own headers and debug information to say.
 
 mod layout_header;
-
-use std::{
-    fs,
-    io::{BufRead, BufReader, Write},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-};
+mod model;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
 use toml::Table;
-use viperf_e2e::{Folded, Frame, Plan, Recorder, Recording, Stack, note_figure, output_folder};
+use viperf_e2e::{Frame, Plan, Recording, Stack, note_figure};
 
 use crate::root;
 use layout_header::{ExtraEntry, encode_header, read_layout};
-
-/// Threads of a model, and places of each where it works.
-const STACKS: usize = 4;
+use model::{CLANGS, Compiler, Model, PRESERVE_NONE, find_compiler, user_frames, without_suffix};
 
 pub(crate) fn plan(plan: &mut Plan) {
     let gcc = root().and_then(|()| find_compiler(&["cc"], "int model;"));
@@ -55,13 +46,11 @@ pub(crate) fn plan(plan: &mut Plan) {
     );
 }
 
-type Found = Result<String, String>;
-
 fn of_layout(
     plan: &mut Plan,
     name: String,
     layout: &'static str,
-    compiler: &Found,
+    compiler: &Compiler,
     options: &'static [&'static str],
 ) {
     of_compiler(plan, &name, compiler, |name, compiler| {
@@ -75,7 +64,7 @@ fn of_layout(
 fn of_compiler(
     plan: &mut Plan,
     name: &str,
-    compiler: &Found,
+    compiler: &Compiler,
     test: impl FnOnce(&str, &str) -> Result<()> + Send + 'static,
 ) {
     let own_name = name.to_owned();
@@ -84,146 +73,6 @@ fn of_compiler(
         Err(why) => (String::new(), Err(why)),
     };
     plan.beside(name, need, move || test(&own_name, &compiler));
-}
-
-/// The compilers that may know `preserve_none`, which the tail-call interpreter is made with.
-const CLANGS: [&str; 4] = ["clang-19", "clang-20", "clang-21", "clang"];
-const PRESERVE_NONE: &str = "__attribute__((preserve_none)) int model(void);";
-
-/// The first of these that compiles the line without a warning.
-fn find_compiler(names: &[&str], line: &str) -> Found {
-    let compiles = |name: &&&str| {
-        let mut command = Command::new(name);
-        command.args(["-Werror", "-fsyntax-only", "-x", "c", "-"]);
-        let child = command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn();
-        child.is_ok_and(|mut child| {
-            let written = child
-                .stdin
-                .take()
-                .map(|mut input| input.write_all(line.as_bytes()));
-            let ended = child.wait();
-            written.is_some_and(|result| result.is_ok()) && ended.is_ok_and(|end| end.success())
-        })
-    };
-    let found = names.iter().find(compiles).map(|name| (*name).to_owned());
-    found.ok_or_else(|| format!("none of {names:?} is here and compiles `{line}`"))
-}
-
-/// A running model and the stacks that it says it has; it is killed when this goes away.
-struct Model {
-    child: Child,
-    stacks: Vec<Vec<Frame>>,
-}
-
-impl Drop for Model {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
-
-impl Model {
-    fn start(name: &str, header: &str, compiler: &str, options: &[&str]) -> Result<Self> {
-        let program = compile(name, header, compiler, options)?;
-        let child = Command::new(&program)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut model = Self {
-            child,
-            stacks: Vec::new(),
-        };
-        let output = model
-            .child
-            .stdout
-            .take()
-            .context("the model has no output")?;
-        for line in BufReader::new(output).lines().take(STACKS) {
-            let facts: Value = serde_json::from_str(&line?)?;
-            let frames = facts["frames"].as_array().context("no frames")?;
-            let library = program.file_name().unwrap_or_default().to_string_lossy();
-            let frames = frames.iter().map(|frame| said_frame(frame, &library));
-            model.stacks.push(frames.collect::<Result<_>>()?);
-        }
-        ensure!(model.stacks.len() == STACKS, "the model ended early");
-        Ok(model)
-    }
-
-    fn record(&self, name: &str, arguments: &[&str]) -> Result<Recording> {
-        let recorder = Recorder::new(name)?.process(self.child.id());
-        let recorder = recorder.rate(499).seconds(2);
-        arguments.iter().fold(recorder, Recorder::with).run()
-    }
-
-    /// The samples of a recording that were taken where the model works.
-    fn working(&self, recording: &Recording) -> Folded {
-        let leaves: Vec<_> = self.stacks.iter().filter_map(|said| said.last()).collect();
-        recording.of(self.child.id()).only(|stack| {
-            let leaf = user_frames(stack).last();
-            leaf.is_some_and(|leaf| leaves.contains(&&without_suffix(leaf)))
-        })
-    }
-}
-
-/// Compiles the model with this header and returns where it is.
-fn compile(name: &str, header: &str, compiler: &str, options: &[&str]) -> Result<PathBuf> {
-    let folder = output_folder().join(name.replace('/', "_"));
-    fs::create_dir_all(&folder)?;
-    fs::write(folder.join("layout.h"), header)?;
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/c/model.c");
-    let program = folder.join("model");
-    let output = Command::new(compiler)
-        .args(["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror"])
-        .args(["-fno-strict-aliasing", "-rdynamic", "-pthread"])
-        .args(options)
-        .arg("-I")
-        .args([&folder, &source])
-        .arg("-o")
-        .arg(&program)
-        .output()
-        .with_context(|| format!("cannot run {compiler}"))?;
-    ensure!(
-        output.status.success(),
-        "{compiler} did not compile the model:\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(program)
-}
-
-/// A frame as the model says it.
-fn said_frame(facts: &Value, library: &str) -> Result<Frame> {
-    if let Some(symbol) = facts["symbol"].as_str() {
-        return Ok(Frame::Native {
-            symbol: Some(symbol.to_owned()),
-            library: library.to_owned(),
-        });
-    }
-    let text = |key: &str| facts[key].as_str().map(str::to_owned);
-    let line = facts["line"].as_u64().and_then(|line| line.try_into().ok());
-    Ok(Frame::Python {
-        qualname: text("qualname").context("no name")?,
-        file: text("file").context("no file")?,
-        line: Some(line.context("no line")?),
-    })
-}
-
-/// Root first, without the kernel's.
-fn user_frames(stack: &Stack) -> impl DoubleEndedIterator<Item = &Frame> {
-    stack.frames.iter().filter(|frame| !frame.is_kernel())
-}
-
-/// Compilers name what they made of a function `NAME.constprop.0`.
-fn without_suffix(frame: &Frame) -> Frame {
-    match frame {
-        Frame::Native {
-            symbol: Some(symbol),
-            library,
-        } => Frame::Native {
-            symbol: symbol.split('.').next().map(str::to_owned),
-            library: library.clone(),
-        },
-        other => other.clone(),
-    }
 }
 
 fn every_stack_is_as_the_model_says(
@@ -236,7 +85,7 @@ fn every_stack_is_as_the_model_says(
         working.total() > 100,
         "few samples at work:\n{}{}",
         recording.stderr,
-        recording.of(model.child.id()).heaviest(8)
+        recording.folded.heaviest(8)
     );
     let right = working.count(|stack| model.stacks.iter().any(|said| is_whole(stack, said)));
     let share = working.share(right);
