@@ -9,6 +9,8 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
 };
 
 use anyhow::{Context, Result};
@@ -28,12 +30,24 @@ pub(crate) fn make_environments(interpreters: &[Interpreter]) {
             ));
         }
     };
-    own.iter().for_each(|found| make(found, None));
+    for_each_by_two(&own, |found| make(found, None));
     // These bring the pip that serves the others.
     let installer = with_packages(interpreters);
-    foreign
-        .iter()
-        .for_each(|found| make(found, installer.as_deref()));
+    for_each_by_two(&foreign, |found| make(found, installer.as_deref()));
+}
+
+/// Pip waits for the network and the disk as long as it computes, so two at a time take half as long.
+fn for_each_by_two<T: Sync>(items: &[T], work: impl Fn(&T) + Sync) {
+    let next = AtomicUsize::new(0);
+    let take = || {
+        while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+            work(item);
+        }
+    };
+    thread::scope(|scope| {
+        scope.spawn(take);
+        take();
+    });
 }
 
 /// Makes or completes the interpreter's environment and returns its Python; `installer` is another Python with pip, for
@@ -64,11 +78,10 @@ pub(crate) fn environment(interpreter: &Interpreter, installer: Option<&Path>) -
         make_folder(interpreter, installer, &folder, &packages)?;
     }
     fs::copy(&packages, &installed)?;
-    let names = Package::ALL.map(Package::name);
-    let importable: String = names
-        .iter()
-        .filter(|name| can_import(&python, name))
-        .map(|name| format!("{name}\n"))
+    let importable: String = Package::ALL
+        .into_iter()
+        .filter(|package| can_import(&python, *package))
+        .map(|package| format!("{}\n", package.name()))
         .collect();
     // Written last: an environment that has it is whole.
     fs::write(folder.join(IMPORTABLE), importable)?;
@@ -207,10 +220,16 @@ fn lines_of(requirements: &str, package: &str) -> String {
         .collect()
 }
 
-fn can_import(python: &Path, module: &str) -> bool {
+/// True if the package works: one that was not made for this build is in the folder all the same.
+fn can_import(python: &Path, package: Package) -> bool {
+    let modules = match package {
+        // Its database is SQLite.
+        Package::Django => "django, sqlite3",
+        Package::Numpy | Package::Greenlet => package.name(),
+    };
     let status = Command::new(python)
         .arg("-c")
-        .arg(format!("import {module}"))
+        .arg(format!("import {modules}"))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

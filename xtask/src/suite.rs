@@ -62,12 +62,9 @@ impl Suite {
         fs::write(folder.join("status"), "")?;
         fs::write(folder.join("apt.conf"), configuration(&folder, &network()?))?;
         let suite = Self { folder };
-        command::run(
-            suite
-                .apt("apt-get")
-                .args(["-q=2", "update"])
-                .stdout(Stdio::null()),
-        )?;
+        // Without this, lists that cannot be had are only warned of.
+        let update = ["-q=2", "-o", "APT::Update::Error-Mode=any", "update"];
+        suite.run(suite.apt().args(update))?;
         Ok(suite)
     }
 
@@ -77,13 +74,13 @@ impl Suite {
     /// A package is not in the suite, or cannot be downloaded.
     pub(crate) fn packages(&self, names: &[String]) -> Result<Vec<PathBuf>> {
         let install = |options: &[&str]| {
-            let mut apt = self.apt("apt-get");
+            let mut apt = self.apt();
             apt.args(["-q=2", "-y", "install"])
                 .args(options)
                 .args(names);
             apt
         };
-        let plan = command::output(&mut install(&["--simulate"]))?;
+        let plan = self.run(&mut install(&["--simulate"]))?;
         let archives = self.folder.join("cache/archives");
         let files: Vec<_> = parse_plan(&plan).map(|name| archives.join(name)).collect();
         let missing = files.iter().filter(|file| !file.exists()).count();
@@ -92,7 +89,7 @@ impl Suite {
                 "interpreters: downloading {missing} packages for {}",
                 names.first().map_or("", String::as_str)
             ));
-            command::run(install(&["--download-only"]).stdout(Stdio::null()))?;
+            self.run(&mut install(&["--download-only"]))?;
         }
         if let Some(missing) = files.iter().find(|file| !file.exists()) {
             bail!("apt-get downloaded no {}", missing.display());
@@ -106,13 +103,13 @@ impl Suite {
     /// The source is not in the suite, or cannot be downloaded.
     pub(crate) fn source(&self, package: &str) -> Result<PathBuf> {
         let source = |option: &str, folder: &str| {
-            let mut apt = self.apt("apt-get");
+            let mut apt = self.apt();
             apt.args(["-q=2", "--tar-only", option, "source", package])
                 .current_dir(self.folder.join(folder));
             apt
         };
         // It names only what is not in its folder yet.
-        let uris = command::output(&mut source("--print-uris", "empty"))?;
+        let uris = self.run(&mut source("--print-uris", "empty"))?;
         let archive = parse_original(&uris)
             .with_context(|| format!("apt-get names no archive of {package}"))?;
         let file = self.folder.join(archive);
@@ -122,14 +119,28 @@ impl Suite {
             ));
         }
         // One that is there whole is only checked.
-        command::run(source("--download-only", "").stdout(Stdio::null()))?;
+        self.run(&mut source("--download-only", ""))?;
         Ok(file)
     }
 
-    fn apt(&self, program: &str) -> Command {
+    /// Runs a call of apt and returns its standard output; an error is what apt gives as the reason.
+    fn run(&self, apt: &mut Command) -> Result<String> {
+        let output = apt.stdin(Stdio::null()).output();
+        let output = output.context("cannot start timeout")?;
+        if !output.status.success() {
+            let text = String::from_utf8_lossy(&output.stderr);
+            match parse_reason(&text) {
+                Some(reason) => bail!("{reason}"),
+                None => bail!("apt-get ended with {}: {text}", output.status),
+            }
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    fn apt(&self) -> Command {
         let mut apt = Command::new("timeout");
         apt.arg(PATIENCE.to_string())
-            .arg(program)
+            .arg("apt-get")
             .env("APT_CONFIG", self.folder.join("apt.conf"))
             .env("DEBIAN_FRONTEND", "noninteractive")
             .env("LC_ALL", "C");
@@ -182,6 +193,11 @@ fn parse_plan(plan: &str) -> impl Iterator<Item = String> {
         let version = version.replace(':', "%3a");
         Some(format!("{name}_{version}_{architecture}.deb"))
     })
+}
+
+/// The first error that apt names.
+fn parse_reason(errors: &str) -> Option<&str> {
+    errors.lines().find_map(|line| line.strip_prefix("E: "))
 }
 
 /// The name of the original archive among lines of `'URI' NAME SIZE HASH`.
@@ -242,6 +258,16 @@ Conf libgcc-s1 (16.2.0-4 Debian:unstable [amd64])
             Some("python3.13_3.13.5.orig.tar.xz")
         );
         assert_eq!(parse_original("Reading package lists...\n"), None);
+    }
+
+    #[test]
+    fn the_reason_of_a_failure_is_the_first_error() {
+        let errors = "W: old\nE: Failed to fetch http://x/y.tar.xz  404  Not Found\nE: Failed to fetch some archives.\n";
+        assert_eq!(
+            parse_reason(errors),
+            Some("Failed to fetch http://x/y.tar.xz  404  Not Found")
+        );
+        assert_eq!(parse_reason("W: old\n"), None);
     }
 
     #[test]

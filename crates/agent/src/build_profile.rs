@@ -191,7 +191,12 @@ impl Builder<'_> {
         };
         let symbols = self.names.native.get(&executable);
         let name = symbols.and_then(|symbols| symbols.get(&svma)?.as_ref().ok());
-        match name.is_some_and(|symbol| symbol.name.starts_with(INSTRUCTION_PREFIX)) {
+        let is_instruction = match name {
+            Some(symbol) => symbol.name.starts_with(INSTRUCTION_PREFIX),
+            // The names of instructions are local: a stripped interpreter has lost them.
+            None => self.recording.executables.has_tail_calls(executable),
+        };
+        match is_instruction {
             true => RawFrame::Interpreter { executable, svma },
             false => frame,
         }

@@ -103,8 +103,7 @@ impl CodeObjects {
         let position = lines.and_then(|lines| lines.find(unit));
         let source = match position {
             Some(position) => as_source(position),
-            // Before the first instruction CPython shows the line of the definition.
-            None if unit < 0 => {
+            None if is_before_first_line(lines, unit) => {
                 SourceRange::from_line(u32::try_from(definition.first_line).unwrap_or(0))
             }
             None => SourceRange::default(),
@@ -144,6 +143,14 @@ impl CodeObjects {
             },
         );
     }
+}
+
+/// Before the first instruction CPython shows the line of the definition. Instructions that prepare cells and free
+/// variables come before all others, and have no line of their own.
+fn is_before_first_line(lines: Option<&LineTable>, unit: i32) -> bool {
+    const LAST_OF_THEM: i32 = 64;
+    let has_none = |lines: &LineTable| (0..unit).all(|unit| lines.find(unit).is_none());
+    unit < 0 || unit <= LAST_OF_THEM && lines.is_some_and(has_none)
 }
 
 /// CPython counts columns from 0.

@@ -170,7 +170,7 @@ unsafe extern "C" fn read(walk: *mut c_void, to: *mut u8, size: u32, address: u6
     c_int::from(!(context.read_memory)(address, bytes))
 }
 
-fn map<'maps>(maps: &'maps mut Maps, number: u32) -> &'maps mut Map {
+fn map(maps: &mut Maps, number: u32) -> &mut Map {
     match number {
         0 => &mut maps.codes,
         _ => &mut maps.thread_states,

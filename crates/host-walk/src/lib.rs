@@ -15,8 +15,10 @@
 //! tests under AddressSanitizer:
 //!
 //! ```text
-//! CC=clang CFLAGS=-fsanitize=address RUSTFLAGS='-Clinker=clang -Clink-arg=-fsanitize=address' \
-//!     cargo test -p viperf-host-walk --target-dir target/sanitized
+//! CFLAGS=-fsanitize=address RUSTFLAGS=-Clink-arg=-lasan \
+//!     cargo test -p viperf-host-walk --test it --no-run --target-dir target/sanitized
+//! cd crates/host-walk && ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD=$(gcc -print-file-name=libasan.so) \
+//!     ../../target/sanitized/debug/deps/it-* --skip live
 //! ```
 
 mod border;

@@ -203,7 +203,8 @@ mod tests {
         assert!(!render(&statistics, &options()).contains("no Python"));
         statistics.samples_without_python = 1_234;
         let text = render(&statistics, &options());
-        let expected = "no Python     1,234 (10.0 %) of threads that have nothing to do with Python";
+        let expected =
+            "no Python     1,234 (10.0 %) of threads that have nothing to do with Python";
         assert!(text.contains(expected), "{text}");
     }
 

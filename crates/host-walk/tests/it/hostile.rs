@@ -22,7 +22,11 @@ fn ends_with_reason(walk: &Walk) -> bool {
 fn image_with_runs(layout: viperf_cpython::Layout) -> (Image, Stack) {
     let mut image = Image::new(layout);
     let mut stack = image.add_main();
-    for run in [&["<module>", "main"][..], &["key"], &["callback", "inner", "leaf"]] {
+    for run in [
+        &["<module>", "main"][..],
+        &["key"],
+        &["callback", "inner", "leaf"],
+    ] {
         let frames: Vec<u64> = run.iter().map(|name| image.frame_of(name, 1)).collect();
         image.run(&mut stack, &frames);
     }
@@ -95,7 +99,9 @@ fn a_walk_that_runs_out_of_steps_ends_with_a_reason() {
     for layout in layouts() {
         let name = name_of(&layout);
         let mut image = Image::new(layout);
-        let cfas: Vec<u64> = (0..512).map(|index| FSBASE - 0x8_0000 + 8 * index).collect();
+        let cfas: Vec<u64> = (0..512)
+            .map(|index| FSBASE - 0x8_0000 + 8 * index)
+            .collect();
         let code = image.named("f");
         let mut last = None;
         for number in 0..limit::MAX_OWN_THREAD_STATES as u64 {
@@ -109,10 +115,19 @@ fn a_walk_that_runs_out_of_steps_ends_with_a_reason() {
             last = Some(stack);
         }
         let stack = last.unwrap();
-        let thread = Thread { fsbase: FSBASE, sp: stack.sp.min(FSBASE - 0x10_0000), cfas: &cfas, ..Thread::default() };
+        let thread = Thread {
+            fsbase: FSBASE,
+            sp: stack.sp.min(FSBASE - 0x10_0000),
+            cfas: &cfas,
+            ..Thread::default()
+        };
         let mut session = Session::default();
         let walk = session.walk(&image, &thread, |address, bytes| image.read(address, bytes));
-        assert!(ends_with_reason(&walk), "{name}: {} words", walk.words.len());
+        assert!(
+            ends_with_reason(&walk),
+            "{name}: {} words",
+            walk.words.len()
+        );
     }
 }
 
@@ -120,7 +135,11 @@ fn a_walk_that_runs_out_of_steps_ends_with_a_reason() {
 fn walk_endless(image: &Image, code: u64, kind: Endless, cfas: &[u64]) -> Walk {
     let layout = &image.kernel;
     let fields = image.layout.frame;
-    let thread = Thread { fsbase: FSBASE, cfas, ..Thread::default() };
+    let thread = Thread {
+        fsbase: FSBASE,
+        cfas,
+        ..Thread::default()
+    };
     let mut session = Session::default();
     let first = 0x6000_0000_0000_u64;
     session.walk(image, &thread, |address, bytes| {
@@ -132,7 +151,10 @@ fn walk_endless(image: &Image, code: u64, kind: Endless, cfas: &[u64]) -> Walk {
         let frame = address & !1023;
         let mut put = |offset: u64, value: &[u8]| {
             for (at, byte) in (frame + offset..).zip(value) {
-                if let Some(place) = at.checked_sub(address).and_then(|at| bytes.get_mut(at as usize)) {
+                if let Some(place) = at
+                    .checked_sub(address)
+                    .and_then(|at| bytes.get_mut(at as usize))
+                {
                     *place = *byte;
                 }
             }
@@ -150,9 +172,15 @@ fn walk_endless(image: &Image, code: u64, kind: Endless, cfas: &[u64]) -> Walk {
         if let (true, true) = (is_entry, layout.flags & LAYOUT_IS_ENTRY != 0) {
             put(layout.frame_is_entry.into(), &[1]);
         }
-        put(512 + u64::from(layout.cframe_previous), &(frame + 1024 + 512).to_le_bytes());
+        put(
+            512 + u64::from(layout.cframe_previous),
+            &(frame + 1024 + 512).to_le_bytes(),
+        );
         if layout.flags & (LAYOUT_CFRAME | LAYOUT_CALL_PER_FRAME) == LAYOUT_CFRAME {
-            put(512 + u64::from(layout.cframe_current_frame), &frame.to_le_bytes());
+            put(
+                512 + u64::from(layout.cframe_current_frame),
+                &frame.to_le_bytes(),
+            );
         }
         true
     })
@@ -174,7 +202,10 @@ fn stacks_without_end_end_with_a_reason() {
         let code = image.named("f");
         let first = 0x6000_0000_0000_u64;
         let fields = image.layout.thread_state;
-        for (offset, value) in [(fields.frame.or(fields.current_frame), first), (fields.cframe, first + 512)] {
+        for (offset, value) in [
+            (fields.frame.or(fields.current_frame), first),
+            (fields.cframe, first + 512),
+        ] {
             if let Some(offset) = offset {
                 image.set(stack.state + u64::from(offset), value);
             }
@@ -183,49 +214,93 @@ fn stacks_without_end_end_with_a_reason() {
         for kind in [Endless::Frames, Endless::Entries, Endless::Alternating] {
             for cfas in [&[][..], &long] {
                 let walk = walk_endless(&image, code, kind, cfas);
-                assert!(ends_with_reason(&walk), "{name} {kind:?}: {} words", walk.words.len());
+                assert!(
+                    ends_with_reason(&walk),
+                    "{name} {kind:?}: {} words",
+                    walk.words.len()
+                );
             }
         }
     }
 }
 
+/// What a walk of the sampled thread shows if the reads for which `fails` is true fail, and how many reads there were.
+/// The walker has seen the stack before.
+fn show_with_failing_reads(
+    image: &Image,
+    stack: &Stack,
+    fails: impl Fn(u32) -> bool,
+) -> (String, u32) {
+    let cfas = stack.cfas_leaf_first();
+    let thread = Thread {
+        fsbase: FSBASE,
+        tid: 7,
+        sp: stack.sp,
+        cfas: &cfas,
+        ..Thread::default()
+    };
+    let mut session = Session::default();
+    session.walk_stack(image, stack);
+    let mut reads = 0;
+    let walk = session.walk(image, &thread, |address, bytes| {
+        reads += 1;
+        !fails(reads) && image.read(address, bytes)
+    });
+    let shown = session.show(&walk);
+    (
+        if walk.no_thread_state {
+            "no thread state".to_owned()
+        } else {
+            shown
+        },
+        reads,
+    )
+}
+
+/// A walk shows a part of the whole stack from the leaf on, and a reason; or that there is nothing; or it is whole.
+/// Names that could not be read are empty.
+fn is_honest(found: &str, whole: &str) -> bool {
+    let is_same = |(found, whole): (&str, &str)| {
+        found == whole || found.starts_with('+') && whole.ends_with(found)
+    };
+    let words: Vec<&str> = found.split(' ').collect();
+    let whole: Vec<&str> = whole.split(' ').collect();
+    let kept = words
+        .iter()
+        .take_while(|word| !word.starts_with('!'))
+        .count();
+    found == "no thread state"
+        || words
+            .iter()
+            .copied()
+            .zip(whole.iter().copied())
+            .take(kept)
+            .all(is_same)
+            && (kept == whole.len() || kept < words.len())
+}
+
 #[test]
 fn a_stack_that_is_pulled_away_at_any_read_never_comes_out_as_another_stack() {
-    // From some read on the memory is gone, as when a thread ends: what was read before stands, and the reason tells.
     for layout in layouts() {
         let name = name_of(&layout);
         let (image, stack) = image_with_runs(layout);
-        let cfas = stack.cfas_leaf_first();
-        let thread = Thread { fsbase: FSBASE, tid: 7, sp: stack.sp, cfas: &cfas, ..Thread::default() };
-        let mut warm = Session::default();
-        let whole = warm.walk_stack(&image, &stack);
-        for last in 0..200 {
-            let mut reads = 0;
-            let walk = warm.walk(&image, &thread, |address, bytes| {
-                reads += 1;
-                reads <= last && image.read(address, bytes)
-            });
-            // A new session for each, because what cannot be read is defined again.
-            warm = Session::default();
-            warm.walk_stack(&image, &stack);
-            if reads <= last {
-                assert_eq!(walk.words, whole.words, "{name}");
-                continue;
-            }
-            let kept = walk.words.len().saturating_sub(1);
-            // Numbers of code objects differ where their names could not be read.
-            let same = walk.words[..kept].iter().zip(&whole.words).all(|(found, expected)| {
-                match (found, expected) {
-                    (Word::Python { unit: found, .. }, Word::Python { unit: expected, .. }) => found == expected,
-                    _ => found == expected,
-                }
-            });
-            assert!(same, "{name} {last}: {:?}", walk.words);
-            assert!(
-                ends_with_reason(&walk) || walk.no_thread_state || walk.words.len() == whole.words.len(),
-                "{name} {last}: {:?}",
-                walk.words
-            );
+        let (whole, reads) = show_with_failing_reads(&image, &stack, |_| false);
+        for first in 1..=reads {
+            let (found, _) = show_with_failing_reads(&image, &stack, |number| number >= first);
+            assert!(is_honest(&found, &whole), "{name} from {first} on: {found}");
+        }
+    }
+}
+
+#[test]
+fn a_single_read_that_fails_never_makes_another_stack() {
+    for layout in layouts() {
+        let name = name_of(&layout);
+        let (image, stack) = image_with_runs(layout);
+        let (whole, reads) = show_with_failing_reads(&image, &stack, |_| false);
+        for one in 1..=reads {
+            let (found, _) = show_with_failing_reads(&image, &stack, |number| number == one);
+            assert!(is_honest(&found, &whole), "{name} {one}: {found}");
         }
     }
 }
@@ -274,7 +349,13 @@ enum Nonsense {
     Garbage,
 }
 
-fn walk_nonsense(walker: &mut Walker, rng: &mut Rng, image: &Image, stack: &Stack, nonsense: Nonsense) -> Walk {
+fn walk_nonsense(
+    walker: &mut Walker,
+    rng: &mut Rng,
+    image: &Image,
+    stack: &Stack,
+    nonsense: Nonsense,
+) -> Walk {
     let cfas = stack.cfas_leaf_first();
     let places = places_of(image, stack);
     let thread = Thread {
@@ -322,7 +403,11 @@ fn a_hundred_thousand_walks_over_nonsense_end_within_bounds() {
         .map(|layout| {
             let mut image = Image::with_keys(layout, CLibrary::Glibc);
             let mut stack = image.add_main();
-            for run in [&["<module>", "main"][..], &["key"], &["callback", "inner", "leaf"]] {
+            for run in [
+                &["<module>", "main"][..],
+                &["key"],
+                &["callback", "inner", "leaf"],
+            ] {
                 let frames: Vec<u64> = run.iter().map(|name| image.frame_of(name, 1)).collect();
                 image.run(&mut stack, &frames);
             }
@@ -338,17 +423,30 @@ fn a_hundred_thousand_walks_over_nonsense_end_within_bounds() {
         let (image, stack) = &images[rng.usize(0..images.len())];
         let nonsense = match rng.u8(0..8) {
             0 => Nonsense::Garbage,
-            1..=3 => Nonsense::Torn { one_in: 1 << rng.u32(1..10) },
-            _ => Nonsense::Wrong { one_in: 1 << rng.u32(1..10) },
+            1..=3 => Nonsense::Torn {
+                one_in: 1 << rng.u32(1..10),
+            },
+            _ => Nonsense::Wrong {
+                one_in: 1 << rng.u32(1..10),
+            },
         };
         let walk = walk_nonsense(&mut walker, &mut rng, image, stack, nonsense);
-        assert!(walk.reads <= MOST_READS, "walk {number}: {} reads", walk.reads);
-        assert!(walk.words.len() <= limit::MAX_PYTHON_WORDS + 1, "walk {number}");
+        assert!(
+            walk.reads <= MOST_READS,
+            "walk {number}: {} reads",
+            walk.reads
+        );
+        assert!(
+            walk.words.len() <= limit::MAX_PYTHON_WORDS + 1,
+            "walk {number}"
+        );
         for (index, word) in walk.words.iter().enumerate() {
             let is_last = index + 1 == walk.words.len();
             let is_well_formed = match word {
                 Word::Python { unit, .. } => *unit >= -1,
-                Word::Entry { owner } => owner.is_none_or(|owner| usize::from(owner) < stack.cfas.len()),
+                Word::Entry { owner } => {
+                    owner.is_none_or(|owner| usize::from(owner) < stack.cfas.len())
+                }
                 Word::EntryAddress(_) => true,
                 Word::Reason(reason) => is_last && reason.is_ok(),
                 _ => false,
@@ -360,7 +458,9 @@ fn a_hundred_thousand_walks_over_nonsense_end_within_bounds() {
         most_reads = most_reads.max(walk.reads);
         whole += usize::from(!walk.words.is_empty() && !ends_with_reason(&walk));
     }
-    println!("{WALKS} walks, {words} words, {definitions} definitions, at most {most_reads} reads, {whole} whole");
+    println!(
+        "{WALKS} walks, {words} words, {definitions} definitions, at most {most_reads} reads, {whole} whole"
+    );
     // They do get somewhere.
     assert!(words > WALKS && definitions > WALKS / 10 && whole > WALKS / 100);
     assert!(started.elapsed() < Duration::from_secs(120));

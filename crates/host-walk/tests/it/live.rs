@@ -188,14 +188,8 @@ sys.stdin.read()
 
 #[test]
 fn a_thread_in_a_sub_interpreter_shows_the_frames_of_both() {
-    const EXPECTED: [&str; 6] = [
-        "inside",
-        "<module>",
-        "outside",
-        "run",
-        "_bootstrap_inner",
-        "_bootstrap",
-    ];
+    const INSIDE: &[&str] = &["inside", "<module>"];
+    const OUTSIDE: &[&str] = &["outside", "run", "_bootstrap_inner", "_bootstrap"];
     with_each_interpreter(|program, library| {
         let target = Target::start(&program.path, SUB_INTERPRETER, library);
         let ident: u64 = target.running.first_line.trim().parse().unwrap();
@@ -206,8 +200,12 @@ fn a_thread_in_a_sub_interpreter_shows_the_frames_of_both() {
             );
             return;
         }
-        // The thread gets there in its own time, and tells nobody.
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let mut expected = vec![[INSIDE, OUTSIDE].concat()];
+        // Runs that have an address on the C stack are put in order in user space.
+        let layout = &target.interpreter.layout;
+        if layout.cframe.is_some() || !layout.has_call_per_frame() {
+            expected.push([OUTSIDE, INSIDE].concat());
+        }
         let names = || {
             let walk = target.walk(&mut Walker::new(), ident);
             let (named, _) = target.name(&walk);
@@ -216,13 +214,18 @@ fn a_thread_in_a_sub_interpreter_shows_the_frames_of_both() {
                 .map(|(name, ..)| name.replace("Thread.", ""));
             names.collect::<Vec<_>>()
         };
+        // The thread gets there in its own time, and tells nobody.
+        let deadline = Instant::now() + Duration::from_secs(30);
         let mut found = names();
-        while found != EXPECTED && Instant::now() < deadline {
+        while !expected.iter().any(|expected| *expected == found) && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(50));
             found = names();
         }
-        assert_eq!(found, EXPECTED, "{}", program.name());
-        println!("{}: both", program.name());
+        assert!(
+            expected.iter().any(|expected| *expected == found),
+            "{}: {found:?}",
+            program.name()
+        );
     });
 }
 

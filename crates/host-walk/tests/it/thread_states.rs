@@ -110,6 +110,22 @@ fn a_thread_state_that_is_no_longer_listed_is_not_the_threads() {
 }
 
 #[test]
+fn a_thread_state_of_2_7_that_was_freed_is_not_the_threads() {
+    for layout in layouts().filter(|layout| layout.thread_state.prev.is_none()) {
+        let (mut image, interpreter) = image_of_others(layout, 1);
+        let mut stack = image.add_thread_state(interpreter, FSBASE, FSBASE);
+        run_one(&mut image, &mut stack, "stale");
+        let mut session = Session::default();
+        assert_eq!(names(&mut session, &image, 0), "stale+0");
+        unlink(&mut image, interpreter, stack.state);
+        // The allocator's own list, and its mark.
+        image.set(stack.state, 0);
+        image.set(stack.state + 8, 0x1234_5678_9abc_def0);
+        assert!(walk_at(&mut session, &image, 1).no_thread_state);
+    }
+}
+
+#[test]
 fn a_reused_thread_number_does_not_bring_back_another_threads_state() {
     for layout in layouts() {
         let name = name_of(&layout);
@@ -258,6 +274,23 @@ fn a_thread_in_two_interpreters_shows_the_frames_of_both() {
                 false => "inside+0 @1 outside+0 @3",
             };
             assert_eq!(shown, expected, "{name}");
+        }
+    }
+}
+
+#[test]
+fn to_3_9_the_newer_interpreter_is_the_inner_one_whatever_the_key_says() {
+    for layout in layouts().filter(|layout| layout.cframe.is_none() && layout.has_call_per_frame())
+    {
+        let name = name_of(&layout);
+        let (mut image, [outside, _]) = image_of_two_interpreters(layout);
+        image.kernel.flags |= viperf_abi::LAYOUT_GLIBC_KEYS;
+        if image.kernel.runtime_auto_tss_key != 0 {
+            set_key(&mut image, CLibrary::Glibc, 0, outside.state);
+        }
+        for time in 0..2 {
+            let shown = names(&mut Session::default(), &image, time);
+            assert_eq!(shown, "inside+0 outside+0", "{name}");
         }
     }
 }
@@ -433,7 +466,15 @@ fn a_thread_state_that_is_not_bound_yet_is_nobodys() {
         let mut image = Image::new(layout);
         let interpreter = image.add_interpreter();
         image.add_thread_state(interpreter, 0, FSBASE);
-        let walk = walk_at(&mut Session::default(), &image, 0);
+        let mut session = Session::default();
+        let walk = walk_at(&mut session, &image, 0);
         assert!(walk.no_thread_state && walk.words.is_empty(), "{name}");
+        // Nor that of a thread that has no thread pointer yet.
+        let thread = Thread {
+            tid: 7,
+            ..Thread::default()
+        };
+        let walk = session.walk(&image, &thread, |address, bytes| image.read(address, bytes));
+        assert!(walk.no_thread_state, "{name}");
     }
 }
