@@ -190,6 +190,20 @@ impl Stack {
             .unwrap_or_default()
     }
 
+    /// True if it mixes pairs of a caller and the one function that it calls: names of two pairs are in it, or a called
+    /// one without its caller before it.
+    pub fn mixes(&self, pairs: &[(String, String)]) -> bool {
+        let positions = pairs
+            .iter()
+            .map(|(caller, called)| (self.position(caller), self.position(called)))
+            .filter(|(caller, called)| caller.is_some() || called.is_some());
+        let positions: Vec<_> = positions.collect();
+        let is_alone = |(caller, called): &(Option<usize>, Option<usize>)| {
+            called.is_some() && (caller.is_none() || caller > called)
+        };
+        positions.len() > 1 || positions.iter().any(is_alone)
+    }
+
     /// The frames between the first frames of these names, which are neither; none if they do not stand in this order.
     pub fn between(&self, outer: &str, inner: &str) -> Option<&[Frame]> {
         self.frames
@@ -412,6 +426,25 @@ mod tests {
 
     fn stack(line: &str) -> Stack {
         Folded::parse(line).unwrap().stacks.remove(0)
+    }
+
+    #[test]
+    fn a_caller_above_the_function_of_another_one_is_a_mixture() {
+        let pairs = [("hot_a", "leaf_a"), ("hot_b", "leaf_b")];
+        let pairs = pairs.map(|(hot, leaf)| (hot.to_owned(), leaf.to_owned()));
+        for (names, mixed) in [
+            ("main,hot_a,leaf_a", false),
+            ("main,hot_b", false),
+            ("main", false),
+            ("main,hot_a,leaf_b", true),
+            ("main,hot_a,hot_b", true),
+            ("main,leaf_a", true),
+            ("main,leaf_a,hot_a", true),
+        ] {
+            let frames = names.split(',').map(|name| format!(";{name} (f.py:1)_[p]"));
+            let line = format!("python (1){} 1", frames.collect::<String>());
+            assert_eq!(stack(&line).mixes(&pairs), mixed, "{names}");
+        }
     }
 
     #[test]

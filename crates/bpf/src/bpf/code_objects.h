@@ -107,8 +107,14 @@ static __always_inline void read_identity(struct scratch *s, struct code_identit
 		}
 		read_user(&identity->contents[2], size, data);
 	}
-	/* bytes: ob_size, ob_shash, the bytes. */
-	read_user(&identity->contents[10], 6 * sizeof(u64), identity->line_table + layout->bytes_size);
+	/* bytes: ob_size, ob_shash, the first bytes, and nothing behind them: that is another object's, and changes. */
+	if (!read_user(&identity->contents[10], 2 * sizeof(u64), identity->line_table + layout->bytes_size)) {
+		u64 size = identity->contents[10];
+
+		if (size > 4 * sizeof(u64))
+			size = 4 * sizeof(u64);
+		read_user(&identity->contents[12], size, identity->line_table + layout->bytes_data);
+	}
 }
 
 static __always_inline int is_same_code(const struct code_identity *left, const struct code_identity *right)

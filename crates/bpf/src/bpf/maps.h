@@ -130,6 +130,9 @@ struct python_walk {
 	/* Where there are cframes: the one of the frames in hand, and the one at which the walk began. */
 	u64 cframe;
 	u64 first_cframe;
+	/* What the eval call of the frames in hand keeps on the C stack lies above: the stack pointer, then the cframe of the run
+	 * before. */
+	u64 lowest_entry;
 	/* The C-stack address whose owner among the native frames is being looked for; 0: none. */
 	u64 entry;
 	/* The native frame that the search has reached; both lists ascend. */
@@ -155,7 +158,8 @@ struct thread_list_walk {
 struct own_thread_states {
 	u64 found[MAX_OWN_THREAD_STATES];
 	u32 count;
-	u32 reserved;
+	/* There may be more. */
+	u32 missing;
 };
 struct scratch {
 	struct stack_record stack;

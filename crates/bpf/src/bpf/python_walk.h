@@ -54,6 +54,7 @@ static __always_inline int start_python(struct scratch *s, u64 thread_state)
 	s->python.entry = 0;
 	s->python.restarted = 0;
 	s->python.base_frame = 0;
+	s->python.lowest_entry = s->registers.by_position[SAVED_SP];
 	if (layout->flags & LAYOUT_CFRAME) {
 		if (read_user(&s->python.cframe, sizeof(u64), thread_state + layout->thread_cframe))
 			return end_python(s, REASON_PYTHON_UNREADABLE);
@@ -70,12 +71,14 @@ static __always_inline int start_python(struct scratch *s, u64 thread_state)
 
 /* In the prologue of eval, 3.11 and 3.12 link the new cframe some instructions before they fill it: what it points to
  * is whatever the stack held, often a frame of an earlier call. The cframe before it is whole: once, the walk begins
- * again there. */
+ * again there. The prologue calls nothing, so that it can only be the innermost native frame. */
 static __always_inline int restart_or_end(struct scratch *s, u64 reason)
 {
 	u32 flags = s->process.layout.flags;
 
 	if (s->python.restarted || !(flags & LAYOUT_CFRAME) || (flags & LAYOUT_CALL_PER_FRAME))
+		return end_python(s, reason);
+	if (!s->deferred && s->native.frames && s->cfas[0] <= s->python.first_cframe)
 		return end_python(s, reason);
 	s->python.restarted = 1;
 	if (read_user(&s->python.cframe, sizeof(u64), s->python.first_cframe + s->process.layout.cframe_previous) ||
@@ -84,6 +87,7 @@ static __always_inline int restart_or_end(struct scratch *s, u64 reason)
 	s->python.words = s->python.first_word;
 	s->python.cursor = 0;
 	s->python.entry = 0;
+	s->python.lowest_entry = s->python.first_cframe;
 	return start_at_cframe(s);
 }
 
@@ -104,9 +108,11 @@ static __always_inline int end_run(struct scratch *s, u64 entry)
 	if (s->python.cframe == root_cframe(s) ||
 	    read_user(&previous, sizeof(previous), s->python.cframe + s->process.layout.cframe_previous))
 		return 1;
-	/* 3.12: cframe and entry frame lie in the same part of the C stack, that of their eval call. */
-	if (entry != s->python.cframe && (entry < s->python.cframe || (previous != root_cframe(s) && entry >= previous)))
+	/* 3.12: cframe and entry frame lie in the same part of the C stack, that of their eval call; the compiler says which
+	 * of them higher. */
+	if (entry < s->python.lowest_entry || (previous != root_cframe(s) && entry >= previous))
 		return 1;
+	s->python.lowest_entry = s->python.cframe;
 	s->python.cframe = previous;
 	return 0;
 }
@@ -117,7 +123,7 @@ static __always_inline int end_thread_state(struct scratch *s)
 	u32 next = ++s->python.state;
 
 	if (next >= s->thread_states.count || next >= MAX_OWN_THREAD_STATES)
-		return 1;
+		return s->thread_states.missing ? end_python(s, REASON_PYTHON_NO_THREAD_STATE) : 1;
 	return start_python(s, s->thread_states.found[next & (MAX_OWN_THREAD_STATES - 1)]);
 }
 
@@ -289,7 +295,8 @@ static __always_inline void walk_python(struct scratch *s)
 	/* The search for owners runs over the native frames once for each thread state. */
 	for (int i = 0; i <= (MAX_PYTHON_WORDS + MAX_OWN_THREAD_STATES * MAX_NATIVE_FRAMES) / PYTHON_STEPS_AT_ONCE; i++)
 		if (walk_python_steps())
-			break;
+			return;
+	end_python(s, REASON_PYTHON_TOO_DEEP);
 }
 
 #endif

@@ -15,13 +15,13 @@ enum {
 };
 
 /* Whether the thread state at `address` is this thread's: its thread_id is pthread_self(), which is the thread
- * pointer on x86-64. */
+ * pointer on x86-64. Both are 0 before they are set. */
 static __always_inline int is_own_thread_state(struct scratch *s, u64 address)
 {
 	u64 thread_id = 0;
 
-	return address && !(address & 7) && !read_user(&thread_id, sizeof(thread_id), address + s->process.layout.thread_id) &&
-	       thread_id == s->fsbase;
+	return s->fsbase && address && !(address & 7) &&
+	       !read_user(&thread_id, sizeof(thread_id), address + s->process.layout.thread_id) && thread_id == s->fsbase;
 }
 
 /* Whether the interpreter's list of threads still holds the thread state. One that has been freed keeps its thread_id for a
@@ -31,8 +31,11 @@ static __always_inline int is_listed(struct scratch *s, u64 address)
 	const struct python_layout *layout = &s->process.layout;
 	u64 previous = 0, forward = 0, interpreter = 0;
 
+	/* 2.7: free() writes over its first words. */
 	if (!(layout->flags & LAYOUT_BACK_LINKS))
-		return 1;
+		return !read_user(&interpreter, sizeof(interpreter), address + layout->thread_interpreter) &&
+		       !read_user(&forward, sizeof(forward), s->process.runtime + layout->runtime_interpreters_head) &&
+		       forward == interpreter;
 	if (read_user(&previous, sizeof(previous), address + layout->thread_previous))
 		return 0;
 	if (previous)
@@ -115,8 +118,12 @@ static __always_inline void add_thread_state(struct scratch *s, u64 address)
 {
 	u32 count = s->thread_states.count;
 
-	if (count >= MAX_OWN_THREAD_STATES || (count && s->thread_states.found[0] == address))
+	if (count && s->thread_states.found[0] == address)
 		return;
+	if (count >= MAX_OWN_THREAD_STATES) {
+		s->thread_states.missing = 1;
+		return;
+	}
 	s->thread_states.found[count & (MAX_OWN_THREAD_STATES - 1)] = address;
 	s->thread_states.count = count + 1;
 }
@@ -212,6 +219,7 @@ __noinline u64 find_thread_states(void)
 	if (!s)
 		return REASON_PYTHON_NO_THREAD_STATE;
 	s->thread_states.count = 0;
+	s->thread_states.missing = 0;
 	find_innermost_thread_state(s, &certain);
 	if (certain)
 		return 0;
@@ -219,8 +227,14 @@ __noinline u64 find_thread_states(void)
 	if (s->thread_states.count && !several)
 		return 0;
 	s->list.all = several;
-	if (thread_states_by_lists(s) && !s->thread_states.count)
-		return REASON_PYTHON_NO_THREAD_STATE;
+	/* To 3.9 nothing says which one is innermost, and the key names the oldest. Interpreters are listed the newest first. */
+	if (several && (s->process.layout.flags & (LAYOUT_CALL_PER_FRAME | LAYOUT_CFRAME)) == LAYOUT_CALL_PER_FRAME)
+		s->thread_states.count = 0;
+	if (thread_states_by_lists(s)) {
+		if (!s->thread_states.count)
+			return REASON_PYTHON_NO_THREAD_STATE;
+		s->thread_states.missing = 1;
+	}
 	tid = s->stack.sample.tid;
 	found.epoch = s->process.epoch;
 	if (s->thread_states.count)

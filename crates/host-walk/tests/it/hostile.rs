@@ -394,6 +394,17 @@ fn walk_nonsense(
     })
 }
 
+/// A word that the Python section can hold at this place.
+fn is_well_formed(word: &Word, is_last: bool, native_frames: usize) -> bool {
+    match word {
+        Word::Python { unit, .. } => *unit >= -1,
+        Word::Entry { owner } => owner.is_none_or(|owner| usize::from(owner) < native_frames),
+        Word::EntryAddress(_) => true,
+        Word::Reason(reason) => is_last && reason.is_ok(),
+        _ => false,
+    }
+}
+
 #[test]
 fn a_hundred_thousand_walks_over_nonsense_end_within_bounds() {
     const WALKS: usize = 100_000;
@@ -442,16 +453,8 @@ fn a_hundred_thousand_walks_over_nonsense_end_within_bounds() {
         );
         for (index, word) in walk.words.iter().enumerate() {
             let is_last = index + 1 == walk.words.len();
-            let is_well_formed = match word {
-                Word::Python { unit, .. } => *unit >= -1,
-                Word::Entry { owner } => {
-                    owner.is_none_or(|owner| usize::from(owner) < stack.cfas.len())
-                }
-                Word::EntryAddress(_) => true,
-                Word::Reason(reason) => is_last && reason.is_ok(),
-                _ => false,
-            };
-            assert!(is_well_formed, "walk {number}: {word:?}");
+            let is_right = is_well_formed(word, is_last, stack.cfas.len());
+            assert!(is_right, "walk {number}: {word:?}");
         }
         words += walk.words.len();
         definitions += walk.definitions.len();

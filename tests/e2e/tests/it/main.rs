@@ -4,6 +4,7 @@ mod children;
 mod command_line;
 mod commands;
 mod completeness;
+mod flutter;
 mod freed_code;
 mod greenlets;
 mod late_import;
@@ -15,8 +16,10 @@ mod other_programs;
 mod page;
 mod prefork;
 mod recursion;
+mod same_addresses;
 mod scenarios;
 mod shares;
+mod starts;
 mod talk;
 mod targets;
 mod threads;
@@ -25,7 +28,10 @@ mod volume;
 use std::process::ExitCode;
 
 use libtest_mimic::Arguments;
-use viperf_e2e::{EXPECTED_VERSIONS, Interpreter, Need, Plan, is_root};
+use viperf_e2e::{
+    EXPECTED_VERSIONS, Interpreter, Need, Plan, clear_cells, is_root, write_coverage,
+    writes_coverage,
+};
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -49,6 +55,9 @@ fn main() -> ExitCode {
     {
         talk::plan(&mut plan, interpreter);
         scenarios::plan(&mut plan, interpreter);
+        starts::plan(&mut plan, interpreter);
+        flutter::plan(&mut plan, interpreter);
+        same_addresses::plan(&mut plan, interpreter);
         nested::plan(&mut plan, interpreter);
         threads::plan(&mut plan, interpreter);
         recursion::plan(&mut plan, interpreter);
@@ -59,7 +68,24 @@ fn main() -> ExitCode {
     }
     shares::plan(&mut plan, &interpreters);
     volume::plan(&mut plan, &interpreters);
-    libtest_mimic::run(&arguments, plan.into_trials()).exit_code()
+    if writes_coverage()
+        && let Err(error) = clear_cells()
+    {
+        return fail(&error);
+    }
+    let conclusion = libtest_mimic::run(&arguments, plan.into_trials());
+    if writes_coverage()
+        && let Err(error) = write_coverage()
+    {
+        return fail(&error);
+    }
+    conclusion.exit_code()
+}
+
+/// The table of what is covered cannot be kept.
+fn fail(error: &std::io::Error) -> ExitCode {
+    eprintln!("the coverage table: {error}");
+    ExitCode::FAILURE
 }
 
 /// One test for each interpreter that is here, and one for each version and build that should be and is not.
