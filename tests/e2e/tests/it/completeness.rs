@@ -4,38 +4,43 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use viperf_e2e::{
-    Fixture, Frame, Interpreter, Need, Package, Plan, Recorder, Recording, Stack, note_figure,
+    Cell, Fixture, Frame, Interpreter, Need, Package, Plan, Recorder, Recording, Stack, Table,
+    note_cell, note_figure,
 };
 
 use crate::root;
 
 pub(crate) fn plan(plan: &mut Plan, interpreter: &Interpreter) {
-    for (program, package) in [
-        ("pure.py", None),
-        ("numeric.py", Some(Package::Numpy)),
-        ("django_site.py", Some(Package::Django)),
+    for (program, package, least) in [
+        ("pure.py", None, 0.995),
+        ("numeric.py", Some(Package::Numpy), 0.99),
+        ("django_site.py", Some(Package::Django), 0.99),
     ] {
         let python = package.map_or(Ok(interpreter.path.clone()), |package| {
             interpreter.with(package)
         });
         let need: Need = root().and_then(|()| python.clone().map(|_| ()));
-        let name = format!(
-            "complete/{}/{}",
-            program.trim_end_matches(".py"),
-            interpreter.name()
-        );
+        let of = interpreter.name();
+        let name = format!("complete/{}/{of}", program.trim_end_matches(".py"));
+        let row = format!("complete samples: {program}");
+        if let Err(reason) = &need {
+            note_cell(&of, Table::Whole, &row, &Cell::Skipped(reason.clone()));
+        }
         plan.alone(name.clone(), need, move || {
-            samples_are_complete(&name, &python.map_err(anyhow::Error::msg)?, program)
+            let python = python.map_err(anyhow::Error::msg)?;
+            let result = samples_are_complete(&name, &python, program, least);
+            note_cell(&of, Table::Whole, &row, &Cell::of(&result));
+            result.map(|_| ())
         });
     }
 }
 
-fn samples_are_complete(name: &str, python: &Path, program: &str) -> Result<()> {
+fn samples_are_complete(name: &str, python: &Path, program: &str, least: f64) -> Result<String> {
     let fixture = Fixture::start(python, program, &[])?;
     let recording = Recorder::new(name)?
         .process(fixture.pid())
         .rate(999)
-        .seconds(5)
+        .seconds(4)
         .with("--threads")
         .run()?;
     let (samples, complete) = (
@@ -53,11 +58,11 @@ fn samples_are_complete(name: &str, python: &Path, program: &str) -> Result<()> 
 
     ensure!(
         samples > 200,
-        "only {samples} samples in 5 seconds of work:\n{}",
+        "only {samples} samples in 4 seconds of work:\n{}",
         recording.stderr
     );
     ensure!(
-        recording.complete() >= 0.99,
+        recording.complete() >= least,
         "complete: {figure}:\n{}",
         recording.folded.only(has_error).heaviest(8)
     );
@@ -74,7 +79,8 @@ fn samples_are_complete(name: &str, python: &Path, program: &str) -> Result<()> 
             recording.stderr
         );
     }
-    main_thread_is_rooted(name, &recording, fixture.pid())
+    main_thread_is_rooted(name, &recording, fixture.pid())?;
+    Ok(figure)
 }
 
 fn has_error(stack: &Stack) -> bool {

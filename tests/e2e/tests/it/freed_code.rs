@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use viperf_e2e::{Interpreter, Plan, Recorder, fixtures, note_figure};
+use viperf_e2e::{Cell, Interpreter, Plan, Recorder, Table, fixtures, note_cell, note_figure};
 
 use crate::root;
 
@@ -15,11 +15,14 @@ pub(crate) fn plan(plan: &mut Plan, interpreter: &Interpreter) {
     let of = interpreter.clone();
     let name = format!("freed-code/{}", interpreter.name());
     plan.beside(name.clone(), root(), move || {
-        every_function_has_its_name(&name, &of)
+        let result = every_function_has_its_name(&name, &of);
+        let row = "code at the address of freed code";
+        note_cell(&of.name(), Table::Names, row, &Cell::of(&result));
+        result.map(|_| ())
     });
 }
 
-fn every_function_has_its_name(name: &str, interpreter: &Interpreter) -> Result<()> {
+fn every_function_has_its_name(name: &str, interpreter: &Interpreter) -> Result<String> {
     let program = fixtures().join("freed_code.py");
     let recording = Recorder::new(name)?
         .rate(999)
@@ -50,14 +53,12 @@ fn every_function_has_its_name(name: &str, interpreter: &Interpreter) -> Result<
         names.len(),
         recording.folded.heaviest(8)
     );
-    note_figure(
-        name,
-        &format!(
-            "{found} of {} functions seen, {reused} of them in the memory of one before",
-            names.len()
-        ),
+    let figure = format!(
+        "{found} of {} functions seen, {reused} of them in the memory of one before",
+        names.len()
     );
-    Ok(())
+    note_figure(name, &figure);
+    Ok(figure)
 }
 
 fn texts<'a>(measured: &'a Value, key: &str) -> Result<Vec<&'a str>> {

@@ -39,34 +39,34 @@ fn main() -> ExitCode {
     let mut plan = Plan::default();
     name_missing(&mut plan, &interpreters);
 
+    let of_versions = of_each_version(&interpreters);
     command_line::plan(&mut plan, &interpreters);
     lifecycle::plan(&mut plan, &interpreters);
     commands::plan(&mut plan, &interpreters);
     targets::plan(&mut plan, &interpreters);
     other_programs::plan(&mut plan, &interpreters);
-    children::plan(&mut plan, &interpreters);
+    children::plan(&mut plan, &of_versions);
     prefork::plan(&mut plan, &interpreters);
     many_mappings::plan(&mut plan, &interpreters);
     page::plan(&mut plan, &interpreters);
     models::plan(&mut plan);
-    for interpreter in interpreters
-        .iter()
-        .filter(|interpreter| interpreter.is_supported())
-    {
-        talk::plan(&mut plan, interpreter);
+    for interpreter in interpreters.iter().filter(|found| found.is_supported()) {
         scenarios::plan(&mut plan, interpreter);
         starts::plan(&mut plan, interpreter);
         flutter::plan(&mut plan, interpreter);
+        freed_code::plan(&mut plan, interpreter);
         same_addresses::plan(&mut plan, interpreter);
+        completeness::plan(&mut plan, interpreter);
+    }
+    for interpreter in &of_versions {
+        talk::plan(&mut plan, interpreter);
         nested::plan(&mut plan, interpreter);
         threads::plan(&mut plan, interpreter);
         recursion::plan(&mut plan, interpreter);
         greenlets::plan(&mut plan, interpreter);
-        freed_code::plan(&mut plan, interpreter);
         late_import::plan(&mut plan, interpreter);
-        completeness::plan(&mut plan, interpreter);
     }
-    shares::plan(&mut plan, &interpreters);
+    shares::plan(&mut plan, &of_versions);
     volume::plan(&mut plan, &interpreters);
     if writes_coverage()
         && let Err(error) = clear_cells()
@@ -149,11 +149,29 @@ fn root_and(interpreters: &[Interpreter]) -> Result<&Interpreter, String> {
     newest(interpreters)
 }
 
-/// The newest interpreter that is supported.
+/// The newest interpreter of the machine itself that is supported.
 fn newest(interpreters: &[Interpreter]) -> Result<&Interpreter, String> {
-    let supported = interpreters
+    let is_own = |found: &&Interpreter| found.is_release() && !found.in_container();
+    let mut supported = interpreters.iter().filter(|found| found.is_supported());
+    let own = supported.clone().rfind(is_own);
+    own.or_else(|| supported.next_back())
+        .ok_or_else(|| "no CPython of a version that is supported".to_owned())
+}
+
+/// The release builds of the machine itself, and one of each version that it has none of.
+fn of_each_version(interpreters: &[Interpreter]) -> Vec<Interpreter> {
+    let release = interpreters
         .iter()
-        .rev()
-        .find(|interpreter| interpreter.is_supported());
-    supported.ok_or_else(|| "no CPython 3.11, 3.12 or 3.13".to_owned())
+        .filter(|found| found.is_supported() && found.is_release());
+    let (own, others): (Vec<_>, Vec<_>) = release.cloned().partition(|found| !found.in_container());
+    let mut chosen = own;
+    for other in others {
+        let is_of_version = |found: &Interpreter| {
+            (found.version.0, found.version.1) == (other.version.0, other.version.1)
+        };
+        if !chosen.iter().any(is_of_version) {
+            chosen.push(other);
+        }
+    }
+    chosen
 }

@@ -28,7 +28,7 @@ const GAPS: [Gap; 4] = [
     Gap {
         outer: "rounds",
         inner: "by_key",
-        symbols: &["builtin_sorted", "list_sort_impl", "list_sort"],
+        symbols: &["builtin_sorted", "list_sort_impl", "list_sort", "listsort"],
         libraries: &[],
     },
     Gap {
@@ -47,11 +47,11 @@ const GAPS: [Gap; 4] = [
         outer: "replace",
         inner: "compare",
         symbols: &[],
-        libraries: &["_ctypes", "libffi", "libc.so", "_ctypes"],
+        libraries: &["_ctypes", "libc.so", "_ctypes"],
     },
 ];
 
-/// Python calls that the interpreter makes without C: nothing may stand between them.
+/// Python calls that the interpreter makes without C from 3.11 on: nothing may stand between them.
 const DIRECT: [(&str, &str); 3] = [("<module>", "main"), ("main", "rounds"), ("step", "sub")];
 
 fn callbacks_stand_in_order(interpreter: &Interpreter) -> Result<()> {
@@ -110,8 +110,12 @@ fn native_frames_fill_the_gaps(whole: &Folded, interpreter: &Interpreter) -> Res
         );
     }
     for (outer, inner) in DIRECT {
-        let is_direct =
-            |stack: &Stack| stack.between(outer, inner).is_some_and(<[Frame]>::is_empty);
+        // Before 3.11 every call goes through C functions of the interpreter.
+        let is_allowed = |frame: &Frame| interpreter.version < (3, 11, 0) && frame.is_native();
+        let is_direct = |stack: &Stack| {
+            let between = stack.between(outer, inner);
+            between.is_some_and(|frames| frames.iter().all(is_allowed))
+        };
         let share = whole.share(whole.count(is_direct));
         ensure!(
             share > 0.97,
@@ -167,7 +171,12 @@ fn is_filled(frames: &[Frame], gap: &Gap, interpreter: &Interpreter) -> bool {
         .iter()
         .all(|wanted| libraries.any(|library| library.starts_with(wanted)));
     let named = if gap.symbols.is_empty() {
-        true
+        // Before 3.7 libffi is a part of `_ctypes`.
+        let is_ffi = |frame: &Frame| {
+            let symbol = frame.symbol().unwrap_or_default();
+            symbol.starts_with("ffi_") || frame.library().is_some_and(|of| of.starts_with("libffi"))
+        };
+        frames.iter().any(is_ffi)
     } else if interpreter.stripped {
         // The C function that calls back is static: without .symtab it has no name, and must not get another's.
         frames.iter().any(Frame::is_nameless)

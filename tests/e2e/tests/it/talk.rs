@@ -31,7 +31,7 @@ fn deflate_stands_under_func(interpreter: &Interpreter) -> Result<()> {
     let recording = Recorder::new(&name)?
         .process(fixture.pid())
         .rate(999)
-        .seconds(4)
+        .seconds(3)
         .run()?;
     let compress = fixture.line("compress")?;
     let compressing = in_func_at(&recording, fixture.pid(), compress);
@@ -138,7 +138,12 @@ fn find_library(name: &str) -> Result<String> {
 const STRING_WORK: [(&str, &[&str]); 4] = [
     (
         "string concatenation",
-        &["PyUnicode_Append", "unicode_concatenate"],
+        &[
+            "PyUnicode_Append",
+            "unicode_concatenate",
+            "string_concatenate",
+            "PyString_Concat",
+        ],
     ),
     (
         "%",
@@ -147,12 +152,18 @@ const STRING_WORK: [(&str, &[&str]); 4] = [
             "long_mod",
             "long_rem",
             "l_mod",
+            "int_mod",
             "binary_op1",
         ],
     ),
     (
         "chr",
-        &["builtin_chr", "PyUnicode_FromOrdinal", "unicode_char"],
+        &[
+            "builtin_chr",
+            "PyUnicode_FromOrdinal",
+            "unicode_char",
+            "PyString_FromStringAndSize",
+        ],
     ),
     (
         "global lookup",
@@ -160,6 +171,8 @@ const STRING_WORK: [(&str, &[&str]); 4] = [
             "_PyDict_LoadGlobal",
             "_Py_dict_lookup",
             "unicodekeys_lookup_generic",
+            "lookdict",
+            "PyDict_GetItem",
         ],
     ),
 ];
@@ -171,7 +184,7 @@ fn string_work_stands_under_func(interpreter: &Interpreter) -> Result<()> {
     let recording = Recorder::new(&name)?
         .process(fixture.pid())
         .rate(999)
-        .seconds(4)
+        .seconds(3)
         .run()?;
     let append = fixture.line("append")?;
     let appending = in_func_at(&recording, fixture.pid(), append);
@@ -224,7 +237,7 @@ fn kernel_frames_are_on_top(interpreter: &Interpreter) -> Result<()> {
     let recording = Recorder::new(&name)?
         .process(fixture.pid())
         .rate(999)
-        .seconds(3)
+        .seconds(2)
         .run()?;
     let line = fixture.line("listdir")?;
     let listing = recording.of(fixture.pid()).only(|stack| {
