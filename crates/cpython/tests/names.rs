@@ -6,8 +6,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "the whole file is tests")]
 
 use std::{
-    collections::BTreeMap,
-    env, fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -18,6 +16,7 @@ use viperf_cpython::{
     Layout, ObjectLayout, ThreadName, Version, find_class_name, find_layout, find_object_layout,
     find_qualname, read_thread_names,
 };
+use viperf_e2e::Interpreter;
 use viperf_process::Pid;
 
 const METHODS: &str = include_str!("names/methods.py");
@@ -248,45 +247,11 @@ fn an_interpreter_without_threading_has_no_thread_names() {
     });
 }
 
-/// Interpreters of pyenv, of the system, of the cache that the project's scripts fill, and those named in
-/// `VIPERF_E2E_PYTHONS`, each once, by the file that they are.
+/// One of each version, by path.
 fn find_interpreters() -> Vec<PathBuf> {
-    let home = env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
-    let cache = env::var_os("XDG_CACHE_HOME").map_or_else(|| home.join(".cache"), PathBuf::from);
-    let mut candidates = Vec::new();
-    for version in list(&home.join(".pyenv/versions")) {
-        candidates.push(version.join("bin/python"));
-    }
-    candidates.extend(list(Path::new("/usr/bin")).into_iter().filter(|path| {
-        let name = path.file_name().and_then(|name| name.to_str());
-        let version = name.and_then(|name| name.strip_prefix("python"));
-        version.is_some_and(|rest| {
-            rest.bytes()
-                .all(|byte| byte == b'.' || byte.is_ascii_digit())
-        })
-    }));
-    for folder in list(&cache.join("viperf/interpreters")) {
-        candidates.extend([folder.join("python"), folder.join("bin/python")]);
-    }
-    if let Some(named) = env::var_os("VIPERF_E2E_PYTHONS") {
-        candidates.extend(env::split_paths(&named).filter(|path| !path.as_os_str().is_empty()));
-    }
-    let files: BTreeMap<_, _> = candidates
+    let found = Interpreter::find_one_of_each();
+    found
         .into_iter()
-        .filter(|path| path.is_file())
-        .map(|path| {
-            (
-                fs::canonicalize(&path).unwrap_or_else(|_| path.clone()),
-                path,
-            )
-        })
-        .collect();
-    files.into_values().collect()
-}
-
-fn list(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
-    paths.sort();
-    paths
+        .map(|interpreter| interpreter.path)
+        .collect()
 }

@@ -120,6 +120,20 @@ impl Interpreter {
         found
     }
 
+    /// One of each minor version, with the GIL and without: bytecode, line tables and objects depend on nothing else.
+    /// Release builds come before others, and those of this machine before those in a container.
+    pub fn find_one_of_each() -> Vec<Self> {
+        let mut found = Self::find_all();
+        found.retain(Self::is_supported);
+        found.sort_by_key(|one| {
+            let (major, minor, _) = one.version;
+            let kind = (!one.is_release(), one.musl, one.in_container());
+            (major, minor, one.free_threaded, kind)
+        });
+        found.dedup_by_key(|one| (one.version.0, one.version.1, one.free_threaded));
+        found
+    }
+
     /// None if it is no CPython, or does not run.
     pub fn probe(path: &Path) -> Option<Self> {
         // Without `site` it starts in half the time.

@@ -29,7 +29,7 @@ pub use interpreter::{EXPECTED_VERSIONS, IMPORTABLE, Interpreter, Package, envir
 pub use interpreter_set::{About, interpreter_set};
 pub use plan::{Need, Plan, is_root, note_figure};
 pub use recorder::{Recorder, Recording, STATS_KEYS, output_folder, viperf_binary, wait_at_most};
-pub use scenario::{Scenario, Wanted, WantedFrame, parse_report};
+pub use scenario::{Scenario, Wanted, WantedFrame, WantedStacks, parse_report};
 
 use std::path::{Path, PathBuf};
 

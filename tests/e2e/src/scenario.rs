@@ -10,9 +10,9 @@ use crate::{Cell, Folded, Frame, Stack, Table};
 
 /// So many of the samples that have the working function must be whole.
 const LEAST_OF_WORKING: f64 = 0.97;
-/// So many of all samples of the scenario must be: the rest is its preparation.
+/// So many of all samples of the scenario must be, unless it has much other work to do.
 const LEAST_OF_ALL: f64 = 0.85;
-/// So many of the samples that the scenario's CPU time makes must be there.
+/// So many whole samples must be there, of those that the scenario's CPU time makes.
 const LEAST_SAMPLES: f64 = 0.5;
 
 /// The functions of `fixtures/python/expected.py` that write down a stack.
@@ -36,8 +36,19 @@ pub enum Wanted {
     Nothing(String),
     /// It went wrong in the program, and how.
     Failure(String),
-    /// These whole stacks, root first; the thread's name where it has one of its own.
-    Stacks(Vec<Vec<WantedFrame>>, Option<String>),
+    /// Whole stacks.
+    Stacks(WantedStacks),
+}
+
+/// The stacks that must be seen of a scenario.
+#[derive(Debug, Clone)]
+pub struct WantedStacks {
+    /// Root first.
+    stacks: Vec<Vec<WantedFrame>>,
+    /// The thread's name where it has one of its own.
+    thread: Option<String>,
+    /// It has much work to do that is not in these stacks.
+    aside: bool,
 }
 
 /// One frame that must be seen.
@@ -75,10 +86,11 @@ impl Scenario {
                 let frames = stack.as_array().context("a stack is no list")?;
                 frames.iter().map(WantedFrame::parse).collect()
             };
-            Wanted::Stacks(
-                stacks.iter().map(parse_stack).collect::<Result<_>>()?,
-                text("thread"),
-            )
+            Wanted::Stacks(WantedStacks {
+                stacks: stacks.iter().map(parse_stack).collect::<Result<_>>()?,
+                thread: text("thread"),
+                aside: outcome["aside"].as_bool().unwrap_or_default(),
+            })
         };
         Ok(Self {
             name: name.to_owned(),
@@ -99,66 +111,58 @@ impl Scenario {
         match &self.wanted {
             Wanted::Nothing(reason) => Cell::Skipped(reason.clone()),
             Wanted::Failure(failure) => Cell::Failed(format!("the program itself: {failure}")),
-            Wanted::Stacks(stacks, thread) => {
+            Wanted::Stacks(wanted) => {
                 let own = recorded.only(|stack| self.has(stack) && !is_noting(stack));
-                Cell::of(&compare(stacks, thread.as_deref(), &own, samples))
+                Cell::of(&wanted.compare(&own, samples))
             }
         }
     }
 }
 
-/// The share of whole stacks, as a figure.
-fn compare(
-    wanted: &[Vec<WantedFrame>],
-    thread: Option<&str>,
-    own: &Folded,
-    samples: f64,
-) -> Result<String> {
-    ensure!(!wanted.is_empty(), "the program noted no stack");
-    let total = own.total();
-    ensure!(
-        total as f64 >= samples * LEAST_SAMPLES,
-        "{total} samples where {samples:.0} were due\n{}",
-        own.heaviest(4)
-    );
-    let is_whole = |stack: &Stack| wanted.iter().any(|wanted| is_stack(wanted, stack));
-    let whole = own.count(is_whole);
-    let working = own.only(|stack| wanted.iter().any(|wanted| works(wanted, stack)));
-    let share = working.share(whole);
-    let others = own.only(|stack| !is_whole(stack));
-    let shown = || {
-        format!(
-            "wanted:\n{}seen:\n{}",
-            wanted.iter().map(|stack| show(stack)).collect::<String>(),
-            show_seen(&others)
-        )
-    };
-    ensure!(
-        share >= LEAST_OF_WORKING,
-        "{share:.3} of {} samples are whole\n{}",
-        working.total(),
-        shown()
-    );
-    ensure!(
-        own.share(whole) >= LEAST_OF_ALL,
-        "{:.3} of all {total} samples are whole\n{}",
-        own.share(whole),
-        shown()
-    );
-    for stack in wanted {
+impl WantedStacks {
+    /// The share of whole stacks, as a figure; `own` are the scenario's samples.
+    fn compare(&self, own: &Folded, samples: f64) -> Result<String> {
+        ensure!(!self.stacks.is_empty(), "the program noted no stack");
+        let whole = own.count(|stack| self.has(stack));
+        let working = own.only(|stack| self.stacks.iter().any(|wanted| works(wanted, stack)));
+        let share = working.share(whole);
+        let total = own.total();
         ensure!(
-            own.count(|seen| is_stack(stack, seen)) > 0,
-            "one stack is never seen:\n{}{}",
-            show(stack),
-            shown()
+            share >= LEAST_OF_WORKING,
+            "{share:.3} of {} samples are whole, {samples:.0} were due\n{}",
+            working.total(),
+            self.show_difference(own)
         );
+        ensure!(
+            self.aside || own.share(whole) >= LEAST_OF_ALL,
+            "{:.3} of all {total} samples are whole, {samples:.0} were due\n{}",
+            own.share(whole),
+            self.show_difference(own)
+        );
+        ensure!(
+            whole as f64 >= samples * LEAST_SAMPLES,
+            "{whole} samples are whole where {samples:.0} were due\n{}",
+            self.show_difference(own)
+        );
+        for stack in &self.stacks {
+            ensure!(
+                own.count(|seen| is_stack(stack, seen)) > 0,
+                "one stack is never seen:\n{}{}",
+                show(stack),
+                self.show_difference(own)
+            );
+        }
+        self.compare_thread(own)?;
+        Ok(format!("{share:.3} of {}", working.total()))
     }
-    if let Some(name) = thread {
+
+    fn compare_thread(&self, own: &Folded) -> Result<()> {
+        let Some(name) = &self.thread else {
+            return Ok(());
+        };
         let is_named = |stack: &Stack| {
-            let thread = stack
-                .thread
-                .as_deref()
-                .and_then(|text| text.rsplit_once(" ("));
+            let thread = stack.thread.as_deref();
+            let thread = thread.and_then(|text| text.rsplit_once(" ("));
             thread.is_some_and(|(seen, _)| seen == name)
         };
         let named = own.share(own.count(is_named));
@@ -167,8 +171,18 @@ fn compare(
             "the thread is called {name:?} in {named:.3}\n{}",
             own.heaviest(2)
         );
+        Ok(())
     }
-    Ok(format!("{share:.3} of {}", working.total()))
+
+    fn has(&self, seen: &Stack) -> bool {
+        self.stacks.iter().any(|wanted| is_stack(wanted, seen))
+    }
+
+    fn show_difference(&self, own: &Folded) -> String {
+        let wanted: String = self.stacks.iter().map(|stack| show(stack)).collect();
+        let others = own.only(|stack| !self.has(stack));
+        format!("wanted:\n{wanted}seen:\n{}", show_seen(&others))
+    }
 }
 
 /// The very frames, with nothing missing, nothing more, and no place where a walk ended early.
@@ -299,7 +313,7 @@ mod tests {
     fn missing_samples_and_a_lost_leaf_are_seen() {
         assert!(is_failed(
             &judge(&format!("{WHOLE} 49\n")),
-            "49 samples where 100"
+            "49 samples are whole where 100"
         ));
         let without = WHOLE.replace("C.run (a.py:3)_[p];", "");
         let cell = judge(&format!("{WHOLE} 80\n{without} 20\n"));
