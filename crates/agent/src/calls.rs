@@ -3,18 +3,28 @@
 //! Before 3.10 nothing ties a frame to the C stack, so calls are counted: both lists are in one order, and as long. Only the
 //! youngest call can be without a frame, because it has not made it yet or has it no longer. Hence counting starts at the
 //! oldest, unless the native walk did not get there.
+//! A greenlet's frames end where it was started; the calls below, of the program that started it, have none in its list.
 //! 3.10 has an object on the C stack for each call, which says all but this: whether one object too many is that of such a
 //! youngest call, or greenlet's own at the other end; and that one too few is missing at the youngest call, which returns.
 
 use viperf_abi::{Reason, Word};
 
-/// Tells whether a native frame (executable, SVMA) runs the evaluation loop.
-pub(crate) type IsCall<'a> = &'a dyn Fn(u32, u64) -> bool;
+/// What tells calls among native frames.
+#[derive(Clone, Copy)]
+pub(crate) struct CallMarks<'a> {
+    /// Whether a native frame (executable, SVMA) runs the evaluation loop.
+    pub(crate) is_call: &'a dyn Fn(u32, u64) -> bool,
+    /// Whether an executable is greenlet's library.
+    pub(crate) is_greenlet: &'a dyn Fn(u32) -> bool,
+}
+
+/// A call without a frame runs its own first or last instructions: it is the innermost native frame, or calls that.
+const DEEPEST_CALL_WITHOUT_FRAME: usize = 1;
 
 /// The same Python section with a mark of its owner after every frame that has one.
-pub(crate) fn mark_owners(native: &[u64], python: &[u64], is_call: IsCall<'_>) -> Vec<u64> {
+pub(crate) fn mark_owners(native: &[u64], python: &[u64], marks: CallMarks<'_>) -> Vec<u64> {
     let native: Vec<Word> = native.iter().copied().map(Word::decode).collect();
-    let is_call_at = |index: usize| matches!(native.get(index), Some(Word::Native { executable, svma }) if is_call(*executable, *svma));
+    let is_call_at = |index: usize| matches!(native.get(index), Some(Word::Native { executable, svma }) if (marks.is_call)(*executable, *svma));
     let mut frames = Vec::new();
     let mut owners = Vec::new();
     let mut rest = None;
@@ -26,15 +36,26 @@ pub(crate) fn mark_owners(native: &[u64], python: &[u64], is_call: IsCall<'_>) -
         }
     }
     let owners = if owners.is_empty() {
-        let calls = (0..native.len()).filter(|index| is_call_at(*index));
+        let is_greenlet = |word: &Word| matches!(word, Word::Native { executable, .. } if (marks.is_greenlet)(*executable));
+        let started_at = find_start(&native, is_greenlet, is_call_at);
+        let calls = (0..started_at.unwrap_or(native.len())).filter(|index| is_call_at(*index));
         let calls: Vec<usize> = calls.collect();
         let native_is_whole = !matches!(native.last(), Some(Word::Reason(_)));
-        let both_are_whole = native_is_whole && rest.is_none();
-        // The youngest call alone may lack its frame.
-        if both_are_whole && calls.len() > frames.len() + 1 && !frames.is_empty() {
+        let both_are_whole = (native_is_whole || started_at.is_some()) && rest.is_none();
+        let spare = calls.len().saturating_sub(frames.len());
+        let youngest_lacks_its_frame = spare == 1
+            && calls
+                .first()
+                .is_some_and(|&index| index <= DEEPEST_CALL_WITHOUT_FRAME);
+        let is_explained = spare == 0 || youngest_lacks_its_frame || frames.is_empty();
+        if both_are_whole && !is_explained {
             rest = Some(Word::Reason(Ok(Reason::MergeNoOwner)).encode());
         }
-        count(&calls, frames.len(), both_are_whole)
+        count(
+            &calls,
+            frames.len(),
+            both_are_whole && youngest_lacks_its_frame,
+        )
     } else {
         let native_is_whole = !matches!(native.last(), Some(Word::Reason(_)));
         let returns = native_is_whole && rest.is_none() && owners.len() + 1 == frames.len();
@@ -59,13 +80,23 @@ pub(crate) fn mark_owners(native: &[u64], python: &[u64], is_call: IsCall<'_>) -
     words
 }
 
-/// The owners of the youngest `frames` calls, or of the oldest.
-fn count(calls: &[usize], frames: usize, from_oldest: bool) -> Vec<Option<u16>> {
-    let spare = match from_oldest {
-        true => calls.len().saturating_sub(frames).min(1),
-        false => 0,
-    };
-    let owners = calls.iter().skip(spare);
+/// Where the greenlet in hand was started: its library's frames behind at least one call of its own.
+fn find_start(
+    native: &[Word],
+    is_greenlet: impl Fn(&Word) -> bool,
+    is_call_at: impl Fn(usize) -> bool,
+) -> Option<usize> {
+    let first_call = (0..native.len()).find(|index| is_call_at(*index))?;
+    let behind = native.iter().skip(first_call);
+    behind
+        .into_iter()
+        .position(is_greenlet)
+        .map(|index| first_call + index)
+}
+
+/// The owners of the youngest `frames` calls, perhaps without the very youngest.
+fn count(calls: &[usize], frames: usize, without_youngest: bool) -> Vec<Option<u16>> {
+    let owners = calls.iter().skip(usize::from(without_youngest));
     let owners = owners.take(frames).map(|&index| u16::try_from(index).ok());
     owners.collect()
 }
@@ -103,7 +134,11 @@ mod tests {
     }
 
     fn mark(native: &[u64], python: &[u64]) -> Vec<u64> {
-        mark_owners(native, python, &|_, svma| svma == 0xe)
+        let marks = CallMarks {
+            is_call: &|_, svma| svma == 0xe,
+            is_greenlet: &|executable| executable == 7,
+        };
+        mark_owners(native, python, marks)
     }
 
     #[test]
@@ -119,6 +154,24 @@ mod tests {
         let marked = mark(&native, &[python(1), python(2)]);
         assert_eq!(marked, [python(1), entry(2), python(2), entry(4)]);
         assert_eq!(mark(&[CALL], &[]), []);
+    }
+
+    #[test]
+    fn one_call_more_below_other_frames_is_explained_by_nothing() {
+        let native = [OTHER, OTHER, CALL, OTHER, CALL];
+        let marked = mark(&native, &[python(1)]);
+        assert_eq!(marked, [python(1), entry(2), 5 << 60 | 3001]);
+    }
+
+    #[test]
+    fn a_greenlets_frames_end_where_it_was_started() {
+        const GREENLET: u64 = 1 << 60 | 7 << 40 | 0xf;
+        let native = [OTHER, CALL, CALL, OTHER, GREENLET, GREENLET, CALL, OTHER];
+        let marked = mark(&native, &[python(1), python(2)]);
+        assert_eq!(marked, [python(1), entry(1), python(2), entry(2)]);
+        // While it switches, its own library is on top.
+        let native = [GREENLET, OTHER, CALL, GREENLET, CALL, OTHER];
+        assert_eq!(mark(&native, &[python(1)]), [python(1), entry(2)]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use viperf_abi::{CODE_CLASS, CODE_SHIM, CodeRecord, CodeText};
+use viperf_abi::{CODE_SHIM, CodeRecord, CodeText};
 use viperf_cpython::{
     Interpreter, Layout, code_object,
     line_table::{LineTable, Position},
@@ -11,7 +11,7 @@ use viperf_cpython::{
 use viperf_process::Pid;
 use viperf_profile::SourceRange;
 
-use crate::layout::line_table_kind;
+use crate::{layout::line_table_kind, method_names::MethodNames};
 
 /// A Python function as people know it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -48,6 +48,7 @@ pub(crate) struct CodeObjects {
     definitions: HashMap<u32, Definition>,
     functions: Vec<PythonFunction>,
     by_function: HashMap<PythonFunction, u32>,
+    methods: MethodNames,
 }
 
 impl CodeObjects {
@@ -84,7 +85,7 @@ impl CodeObjects {
             ),
         };
         let function = PythonFunction {
-            qualname: with_class(qualname, record, python),
+            qualname: self.methods.complete(qualname, record, python),
             filename,
             first_line: u32::try_from(record.first_line).unwrap_or(0),
         };
@@ -168,49 +169,16 @@ fn as_source(position: Position) -> SourceRange {
     }
 }
 
-/// Up to 3.10 a code object knows only its bare name: the class of its first argument completes it.
-fn with_class(name: String, record: &CodeRecord, python: Option<&Interpreter>) -> String {
-    if record.flags & CODE_CLASS == 0 {
-        return name;
-    }
-    if let Some(python) = python
-        && let Some(objects) = &python.objects
-    {
-        let (layout, class) = (&python.layout, record.class_address);
-        let read = || reader(record);
-        if let Some(qualname) =
-            viperf_cpython::find_qualname(layout, objects, class, record.address, &name, read())
-        {
-            return qualname;
-        }
-        // The class is there and has no such method: a function within one, or a decorator's.
-        if viperf_cpython::find_class_name(layout, objects, class, read()).is_some() {
-            return name;
-        }
-    }
-    // The process is gone: the class that the kernel saw.
-    let class = record.class_name.split(|&byte| byte == 0).next();
-    let class = String::from_utf8_lossy(class.unwrap_or_default());
-    // A class made in C has its module before its name.
-    match class.rsplit('.').next() {
-        None | Some("") => name,
-        Some(class) => format!("{class}.{name}"),
-    }
-}
-
-/// The memory of the process that a definition comes from.
-fn reader(record: &CodeRecord) -> impl FnMut(u64, &mut [u8]) -> bool + use<> {
-    let pid = Pid(record.tgid);
-    move |address, bytes| viperf_process::read_memory(pid, address, bytes).is_ok()
-}
-
 /// Reads the object again, and believes it only if it is still the same.
 fn read_whole(
     record: &CodeRecord,
     line_table: &[u8],
     layout: &Layout,
 ) -> Option<code_object::CodeObject> {
-    let code = code_object::read(layout, record.address, reader(record)).ok()?;
+    let pid = Pid(record.tgid);
+    let read =
+        |address: u64, bytes: &mut [u8]| viperf_process::read_memory(pid, address, bytes).is_ok();
+    let code = code_object::read(layout, record.address, read).ok()?;
     let same =
         |text: CodeText<'_>, whole: &str| whole.starts_with(as_text(text).trim_end_matches('…'));
     let unchanged = code.first_line == record.first_line

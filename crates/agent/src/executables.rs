@@ -140,6 +140,12 @@ impl Executables {
             && (1..LARGEST_EVAL_WITHOUT_INSTRUCTIONS).contains(&size)
     }
 
+    /// Whether it is greenlet's library, which runs parts of a program on stacks of their own.
+    pub(crate) fn is_greenlet(&self, number: u32) -> bool {
+        self.find(number)
+            .is_some_and(|found| found.name.starts_with("_greenlet."))
+    }
+
     /// Whether it is a C library without unwind information.
     pub(crate) fn is_musl(&self, number: u32) -> bool {
         self.find(number)

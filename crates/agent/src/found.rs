@@ -128,6 +128,16 @@ impl Found {
         match &executable.python {
             PythonKind::Readable(interpreter) => {
                 let interpreter = Rc::clone(interpreter);
+                if let Some(other) = self
+                    .python
+                    .as_ref()
+                    .filter(|other| other.executable != number)
+                {
+                    self.left_out = Some(format!(
+                        "of two interpreters in one process, CPython {} and {}, only the second one's frames are read",
+                        other.interpreter.version, interpreter.version
+                    ));
+                }
                 self.python = Some(FoundPython {
                     interpreter,
                     executable: number,

@@ -8,6 +8,7 @@
 //! What it will not do: print, choose a format, or touch what it profiles.
 #![forbid(unsafe_code)]
 
+mod bounded_reader;
 mod build_profile;
 mod calls;
 mod code_objects;
@@ -19,6 +20,7 @@ mod layout;
 #[cfg(test)]
 mod live_targets;
 mod merge;
+mod method_names;
 mod options;
 mod processes;
 mod recorder;

@@ -142,9 +142,15 @@ impl Merged {
                 .extend(native.iter().skip(shown).copied().filter_map(native_frame));
             return;
         }
-        self.frames.extend(run);
+        // What the native walk did not get to is older than all that it got to.
+        let native_broke_off = matches!(native.last(), Some(Word::Reason(_)));
+        let mut run = run;
+        if !native_broke_off || broke_off {
+            self.frames.append(&mut run);
+        }
         self.frames
             .extend(native.iter().skip(shown).copied().filter_map(native_frame));
+        self.frames.append(&mut run);
     }
 }
 
@@ -284,6 +290,14 @@ mod tests {
         assert_eq!(merged.incomplete, Some(Reason::MergeNoOwner));
         let without_native = merge(&[], &[], &[python(1)], false);
         assert_eq!(without_native.incomplete, None);
+    }
+
+    #[test]
+    fn frames_beyond_a_broken_native_walk_are_older_than_all_of_it() {
+        let natives = [native(0), native(1), reason(1008)];
+        let merged = merge(&[], &natives, &[python(1), entry(0), python(2)], true);
+        assert_eq!(shape(&merged), "i0 p1 n1 !1008 p2");
+        assert_eq!(merged.incomplete, Some(Reason::NativeTooDeep));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use viperf_abi::Reason;
 use viperf_profile::SourceRange;
 
 use crate::{
-    calls::{IsCall, mark_owners},
+    calls::{CallMarks, mark_owners},
     code_objects::{CodeObjects, Place},
     merge::{Merged, MergedFrame, merge},
     thread_start::without_end_in_start,
@@ -59,7 +59,7 @@ pub(crate) struct Sections {
 /// What must be known of the files that native frames are in.
 pub(crate) struct KnownFiles<'a> {
     /// The native frames of the evaluation loop, where each Python frame is a call of it.
-    pub(crate) is_call: Option<IsCall<'a>>,
+    pub(crate) calls: Option<CallMarks<'a>>,
     /// A C library without unwind information.
     pub(crate) is_musl: &'a dyn Fn(u32) -> bool,
 }
@@ -87,9 +87,7 @@ impl Stacks {
             native,
             python,
         } = sections;
-        let marked = files
-            .is_call
-            .map(|is_call| mark_owners(native, python, is_call));
+        let marked = files.calls.map(|marks| mark_owners(native, python, marks));
         let python = marked.as_deref().unwrap_or(python);
         let native = without_end_in_start(native, python, files.is_musl);
         let mut merged = merge(kernel, native, python, native_walked);
@@ -162,7 +160,7 @@ mod tests {
     use super::*;
 
     const NOTHING: KnownFiles<'_> = KnownFiles {
-        is_call: None,
+        calls: None,
         is_musl: &|_| false,
     };
 

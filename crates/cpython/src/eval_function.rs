@@ -2,10 +2,17 @@
 
 use std::ops::Range;
 
-use viperf_elf::{Image, SymbolKind};
+use viperf_elf::{Image, Symbol, SymbolKind};
 
 /// The function that runs a frame: from 3.6 on the first, in 2.7 the second, which is but a wrapper later.
 const NAMES: [&str; 2] = ["_PyEval_EvalFrameDefault", "PyEval_EvalFrameEx"];
+
+/// A file can say anything; the largest that was seen has 90 KB.
+const LARGEST: u64 = 1 << 20;
+
+fn is_of_a_size(symbol: &Symbol) -> bool {
+    symbol.size <= LARGEST
+}
 
 /// The address ranges (SVMA) of the evaluation loop, its main part first.
 ///
@@ -17,7 +24,7 @@ const NAMES: [&str; 2] = ["_PyEval_EvalFrameDefault", "PyEval_EvalFrameEx"];
 #[must_use]
 pub fn find_eval_function(image: &Image, moved_parts: &[Range<u64>]) -> Vec<Range<u64>> {
     let found = NAMES.iter().find_map(|&name| {
-        let symbol = image.symbol(name)?;
+        let symbol = image.symbol(name).filter(is_of_a_size)?;
         Some((name, symbol.svma.0..symbol.svma.0.checked_add(symbol.size)?))
     });
     let Some((name, main)) = found else {
@@ -35,6 +42,7 @@ pub fn find_eval_function(image: &Image, moved_parts: &[Range<u64>]) -> Vec<Rang
 #[must_use]
 pub fn eval_function_code(image: &Image) -> Option<(viperf_elf::Svma, usize)> {
     let symbol = NAMES.iter().find_map(|name| image.symbol(name))?;
+    is_of_a_size(&symbol).then_some(())?;
     Some((symbol.svma, usize::try_from(symbol.size).ok()?))
 }
 

@@ -1,6 +1,6 @@
 //! Who a process or thread is: names, parent, start time, number in its own namespace.
 
-use std::{ffi::OsString, fs, io::Read, os::unix::ffi::OsStringExt};
+use std::{ffi::OsString, fs, io::Read, os::unix::ffi::OsStringExt, path::Path};
 
 use crate::{Pid, ProcessError, Tid, list_threads};
 
@@ -121,6 +121,12 @@ pub fn is_gone(pid: Pid) -> bool {
         Err(ProcessError::NoSuchProcess { .. }) => true,
         Err(_) => false,
     }
+}
+
+/// Whether the process has a thread with this number.
+#[must_use]
+pub fn has_thread(pid: Pid, tid: u32) -> bool {
+    Path::new(&format!("/proc/{pid}/task/{tid}")).exists()
 }
 
 /// The fields of `/proc/PID/stat` that viperf uses.

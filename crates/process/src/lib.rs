@@ -35,7 +35,7 @@ pub use capabilities::{Capabilities, Capability, effective_capabilities};
 pub use error::ProcessError;
 pub use host::{read_hostname, read_kernel_release};
 pub use identity::{
-    is_gone, is_in_first_pid_namespace, is_kernel_thread, read_comm, read_command_line,
+    has_thread, is_gone, is_in_first_pid_namespace, is_kernel_thread, read_comm, read_command_line,
     read_namespaced_tid, read_parent, read_start_time, read_thread_comm, read_thread_group,
 };
 pub use mapped_file::open_mapped_file;

@@ -156,14 +156,15 @@ const INTRODUCTION: &str = "\
 This document is written by the end-to-end tests (`VIPERF_WRITE_COVERAGE=1 cargo xtask test`): do not edit it.
 A row is a scenario of `fixtures/python/scenarios.py` or a test of `tests/e2e`, a column is an interpreter.
 `ok` says that the whole Python stacks, names, files and lines, are what the interpreter itself told.
-A number refers to the reason below the table.
+A number refers to the reason below the table, and `–` says that the scenario is not tried there.
 ";
 
 /// All cells, by table, scenario and interpreter.
 #[derive(Debug, Default)]
 struct Matrix {
     cells: BTreeMap<(Table, String), BTreeMap<Version, Cell>>,
-    interpreters: BTreeSet<Version>,
+    /// The columns of each table.
+    interpreters: BTreeMap<Table, BTreeSet<Version>>,
     /// The scenarios of each table in the order in which they were first noted.
     order: Vec<(Table, String)>,
 }
@@ -214,7 +215,8 @@ impl Matrix {
         if !self.cells.contains_key(&row) {
             self.order.push(row.clone());
         }
-        self.interpreters.insert(interpreter.clone());
+        let columns = self.interpreters.entry(table).or_default();
+        columns.insert(interpreter.clone());
         self.cells.entry(row).or_default().insert(interpreter, cell);
     }
 
@@ -231,9 +233,15 @@ impl Matrix {
 
     fn render_table(&self, table: Table, rows: &[&(Table, String)], text: &mut String) {
         let mut reasons: Vec<String> = Vec::new();
-        let headings = self.interpreters.iter().map(|version| version.1.as_str());
+        let columns: Vec<_> = self
+            .interpreters
+            .get(&table)
+            .into_iter()
+            .flatten()
+            .collect();
+        let headings = columns.iter().map(|version| version.1.as_str());
         let headings = headings.collect::<Vec<_>>().join(" | ");
-        let rule = "---|".repeat(self.interpreters.len());
+        let rule = "---|".repeat(columns.len());
         // Writing to a string cannot fail.
         write!(
             text,
@@ -242,8 +250,7 @@ impl Matrix {
         )
         .ok();
         for row in rows {
-            let cells = self
-                .interpreters
+            let cells = columns
                 .iter()
                 .map(|version| self.mark(row, version, &mut reasons));
             let cells = cells.collect::<Vec<_>>().join(" | ");
@@ -287,6 +294,7 @@ mod tests {
                     3.10.1-shared\tframes\tawait_chain\tok\t0.99 of 100\n\
                     2.7.18-shared\tnames\tlatin\tskipped\tnot before 3.0\n\
                     3.9.2-static\tnames\tlatin\tfailed\tgot x\n\
+                    3.9.2-static\tnames\tonly_here\tok\tall\n\
                     not a line\n";
         let document = Matrix::parse(text).render();
         let tables = document.split_once("\n## ").unwrap().1;
@@ -300,9 +308,10 @@ mod tests {
              1. not before 3.5\n\
              \n\
              ## Names\n\n\
-             | scenario | 2.7.18-shared | 3.9.2-static | 3.10.1-shared |\n\
-             |---|---|---|---|\n\
-             | latin | 1 | failed 2 | – |\n\
+             | scenario | 2.7.18-shared | 3.9.2-static |\n\
+             |---|---|---|\n\
+             | latin | 1 | failed 2 |\n\
+             | only here | – | ok |\n\
              \n\
              1. not before 3.0\n\
              2. failed: got x\n"

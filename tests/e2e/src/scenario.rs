@@ -206,18 +206,18 @@ fn is_noting(stack: &Stack) -> bool {
     NOTING.iter().any(|name| names.contains(name))
 }
 
-/// The function that works is in the sample.
+/// The function that works is in the sample, at whatever line.
 fn works(wanted: &[WantedFrame], seen: &Stack) -> bool {
     let Some(leaf) = wanted.last() else {
         return false;
     };
-    let texts = seen.frames.iter().filter_map(Frame::python_text);
-    let is_leaf = |text: String| {
-        let names = leaf.names.iter();
-        let rest = |name: &String| text.strip_prefix(name.as_str()).map(str::to_owned);
-        names.filter_map(rest).any(|rest| rest.starts_with(" ("))
-    };
-    texts.into_iter().any(is_leaf)
+    let starts = leaf
+        .names
+        .iter()
+        .map(|name| format!("{name} ({}:", leaf.file));
+    let starts: Vec<_> = starts.collect();
+    let mut texts = seen.frames.iter().filter_map(Frame::python_text);
+    texts.any(|text| starts.iter().any(|start| text.starts_with(start)))
 }
 
 impl WantedFrame {

@@ -14,6 +14,7 @@ use viperf_sample::{MappingChange, Polled};
 use super::Recorder;
 use crate::{
     Target,
+    calls::CallMarks,
     deferred::{self, Deferred},
     found::Readers,
     stacks::{KnownFiles, Sections, StackNumber},
@@ -183,8 +184,12 @@ impl Recorder<'_> {
         let process = recording.processes.description(sample.epoch, sample.tgid) as u32;
         let executables = &recording.executables;
         let is_call = |executable, svma| executables.is_eval(executable, svma);
+        let marks = CallMarks {
+            is_call: &is_call,
+            is_greenlet: &|executable| executables.is_greenlet(executable),
+        };
         let files = KnownFiles {
-            is_call: (sample.flags & SAMPLE_CALL_PER_FRAME != 0).then_some(&is_call),
+            calls: (sample.flags & SAMPLE_CALL_PER_FRAME != 0).then_some(marks),
             is_musl: &|executable| executables.is_musl(executable),
         };
         let native = self.options.native;

@@ -221,9 +221,10 @@ __noinline u64 find_thread_states(void)
 	s->thread_states.count = 0;
 	s->thread_states.missing = 0;
 	find_innermost_thread_state(s, &certain);
-	if (certain)
-		return 0;
 	several = has_several_interpreters(s);
+	/* The key may have lost the state that it had, while the thread runs another one of another interpreter. */
+	if (certain && !several)
+		return 0;
 	if (s->thread_states.count && !several)
 		return 0;
 	s->list.all = several;

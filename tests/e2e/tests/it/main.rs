@@ -66,6 +66,7 @@ fn main() -> ExitCode {
         greenlets::plan(&mut plan, interpreter);
         late_import::plan(&mut plan, interpreter);
     }
+    starts::plan_one_file(&mut plan, &of_versions);
     shares::plan(&mut plan, &of_versions);
     volume::plan(&mut plan, &interpreters);
     if writes_coverage()

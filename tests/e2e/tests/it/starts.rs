@@ -10,8 +10,8 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use viperf_e2e::{
-    Cell, Interpreter, Plan, Recorder, Recording, Table, fixtures, note_cell, note_figure,
-    output_folder, parse_report,
+    Cell, Interpreter, Plan, Recorder, Recording, Table, environments, fixtures, note_cell,
+    note_figure, output_folder, parse_report,
 };
 
 use crate::root;
@@ -50,11 +50,49 @@ pub(crate) fn plan(plan: &mut Plan, interpreter: &Interpreter) {
     });
 }
 
+/// PyInstaller takes long to make its file, so one interpreter does it: the newest one that has it.
+pub(crate) fn plan_one_file(plan: &mut Plan, interpreters: &[Interpreter]) {
+    let name = "starts/pyinstaller";
+    let has_installer = |found: &&Interpreter| {
+        let python = environments().join(found.name()).join("bin/python");
+        let imported = Command::new(python)
+            .args(["-c", "import PyInstaller"])
+            .output();
+        imported.is_ok_and(|output| output.status.success())
+    };
+    let found = interpreters.iter().rfind(has_installer).cloned();
+    let of = found.ok_or_else(|| {
+        "no Python here has PyInstaller; `cargo xtask setup --test` installs it".to_owned()
+    });
+    plan.beside(name, root().and(of.clone().map(|_| ())), move || {
+        let of = of.map_err(anyhow::Error::msg)?;
+        let result = one_file_is_seen(name, &of);
+        let row = "PyInstaller, one file";
+        note_cell(&of.name(), Table::Builds, row, &Cell::of(&result));
+        result.map(|_| ())
+    });
+}
+
+fn one_file_is_seen(name: &str, interpreter: &Interpreter) -> Result<String> {
+    let folder = folder(name)?.join("pyinstaller");
+    fs::create_dir_all(&folder)?;
+    let script = format!("{}wait", command_of_way(&folder, "pyinstaller"));
+    let python = environments().join(interpreter.name()).join("bin/python");
+    let words = ["sh", "-c", &script, "sh", &python.display().to_string()];
+    let recorder = Recorder::new(name)?.rate(RATE).command(&words);
+    let recording = recorder.finish_within(recorder.start()?, LIMIT)?;
+    let figure = scenarios_are_seen(&read_report(&folder.join("said.txt"))?, &recording)?;
+    note_figure(name, &figure);
+    Ok(figure)
+}
+
 /// All ways in one recording, beside each other, each with its output in a file of its own.
 fn every_way_is_seen(name: &str, interpreter: &Interpreter) -> Result<()> {
     let folder = folder(name)?;
     let host = build_host(interpreter, &folder.join("hosted"));
-    let script = WAYS.map(|(way, _)| command_of_way(&folder, way)).join("");
+    let script = WAYS
+        .map(|(way, _)| command_of_way(&folder.join(way), way))
+        .join("");
     let python = interpreter.path.display().to_string();
     let words = ["sh", "-c", &format!("{script}wait"), "sh", &python];
     let recorder = Recorder::new(name)?.rate(RATE).command(&words);
@@ -82,7 +120,6 @@ fn every_way_is_seen(name: &str, interpreter: &Interpreter) -> Result<()> {
 
 /// A line of the shell: `$1` is the interpreter.
 fn command_of_way(folder: &Path, way: &str) -> String {
-    let folder = folder.join(way);
     format!(
         "\"$1\" '{}' {way} '{}' {} > '{}' 2>&1 &\n",
         fixtures().join("start_as.py").display(),
