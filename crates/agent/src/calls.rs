@@ -18,8 +18,9 @@ pub(crate) struct CallMarks<'a> {
     pub(crate) is_greenlet: &'a dyn Fn(u32) -> bool,
 }
 
-/// A call without a frame runs its own first or last instructions: it is the innermost native frame, or calls that.
-const DEEPEST_CALL_WITHOUT_FRAME: usize = 1;
+/// A call without a frame runs its own first or last instructions, and calls at most what checks its result
+/// (`_Py_CheckFunctionResult`, `PyErr_Occurred`): so many native frames are younger.
+const DEEPEST_CALL_WITHOUT_FRAME: usize = 3;
 
 /// The same Python section with a mark of its owner after every frame that has one.
 pub(crate) fn mark_owners(native: &[u64], python: &[u64], marks: CallMarks<'_>) -> Vec<u64> {
@@ -158,9 +159,9 @@ mod tests {
 
     #[test]
     fn one_call_more_below_other_frames_is_explained_by_nothing() {
-        let native = [OTHER, OTHER, CALL, OTHER, CALL];
+        let native = [OTHER, OTHER, OTHER, OTHER, CALL, OTHER, CALL];
         let marked = mark(&native, &[python(1)]);
-        assert_eq!(marked, [python(1), entry(2), 5 << 60 | 3001]);
+        assert_eq!(marked, [python(1), entry(4), 5 << 60 | 3001]);
     }
 
     #[test]

@@ -10,11 +10,11 @@ use viperf_cpython::Interpreter;
 
 use crate::bounded_reader::BoundedReader;
 
-/// One name may take so long; an ordinary one takes a fraction of a millisecond.
-const LIMIT_OF_NAME: Duration = Duration::from_millis(5);
-/// All names together may take so much, and one twentieth of the recording.
-const ALLOWANCE: Duration = Duration::from_millis(100);
-const SHARE: u32 = 20;
+/// One name may take so long; an ordinary one takes a millisecond.
+const LIMIT_OF_NAME: Duration = Duration::from_millis(10);
+/// All names together may take so much, and one fifth of the recording: a program that starts shows hundreds of methods.
+const ALLOWANCE: Duration = Duration::from_secs(1);
+const SHARE: u32 = 5;
 
 /// Completes names, as long as that costs little.
 #[derive(Debug)]

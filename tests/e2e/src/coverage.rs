@@ -1,7 +1,7 @@
 //! The table interpreter × scenario: every test that fills a cell notes it here, and a document is made of all of them.
 //!
 //! ```text
-//! target/e2e/matrix.tsv      INTERPRETER TAB TABLE TAB SCENARIO TAB (ok | skipped | failed) TAB DETAIL
+//! target/e2e/matrix.tsv      INTERPRETER TAB TABLE TAB SCENARIO TAB (ok | partly | skipped | failed) TAB DETAIL
 //! ```
 //!
 //! A cell that is noted again replaces the one before, so a run of some tests brings the whole table up to date.
@@ -79,6 +79,8 @@ impl Table {
 pub enum Cell {
     /// It holds; the measured figure.
     Ok(String),
+    /// It holds but for this.
+    Partly(String),
     /// It cannot be tried, and why.
     Skipped(String),
     /// It does not hold, and what was seen.
@@ -97,6 +99,7 @@ impl Cell {
     fn parts(&self) -> (&'static str, &str) {
         match self {
             Self::Ok(figure) => ("ok", figure),
+            Self::Partly(reason) => ("partly", reason),
             Self::Skipped(reason) => ("skipped", reason),
             Self::Failed(seen) => ("failed", seen),
         }
@@ -155,7 +158,7 @@ const INTRODUCTION: &str = "\
 
 This document is written by the end-to-end tests (`VIPERF_WRITE_COVERAGE=1 cargo xtask test`): do not edit it.
 A row is a scenario of `fixtures/python/scenarios.py` or a test of `tests/e2e`, a column is an interpreter.
-`ok` says that the whole Python stacks, names, files and lines, are what the interpreter itself told.
+`ok` says that the whole Python stacks, names, files and lines, are what the interpreter itself told; `ok` with a number, that they are but for what the number says.
 A number refers to the reason below the table, and `–` says that the scenario is not tried there.
 ";
 
@@ -202,6 +205,7 @@ impl Matrix {
             let detail = (*detail).to_owned();
             let cell = match *outcome {
                 "ok" => Cell::Ok(detail),
+                "partly" => Cell::Partly(detail),
                 "skipped" => Cell::Skipped(detail),
                 _ => Cell::Failed(detail),
             };
@@ -270,6 +274,7 @@ impl Matrix {
         let (reason, word) = match cell {
             Some(Cell::Ok(_)) => return "ok".to_owned(),
             None => return "–".to_owned(),
+            Some(Cell::Partly(reason)) => (reason.clone(), "ok "),
             Some(Cell::Skipped(reason)) => (reason.clone(), ""),
             Some(Cell::Failed(seen)) => (format!("failed: {seen}"), "failed "),
         };
@@ -294,7 +299,7 @@ mod tests {
                     3.10.1-shared\tframes\tawait_chain\tok\t0.99 of 100\n\
                     2.7.18-shared\tnames\tlatin\tskipped\tnot before 3.0\n\
                     3.9.2-static\tnames\tlatin\tfailed\tgot x\n\
-                    3.9.2-static\tnames\tonly_here\tok\tall\n\
+                    3.9.2-static\tnames\tonly_here\tpartly\tno root\n\
                     not a line\n";
         let document = Matrix::parse(text).render();
         let tables = document.split_once("\n## ").unwrap().1;
@@ -311,10 +316,11 @@ mod tests {
              | scenario | 2.7.18-shared | 3.9.2-static |\n\
              |---|---|---|\n\
              | latin | 1 | failed 2 |\n\
-             | only here | – | ok |\n\
+             | only here | – | ok 3 |\n\
              \n\
              1. not before 3.0\n\
-             2. failed: got x\n"
+             2. failed: got x\n\
+             3. no root\n"
         );
     }
 

@@ -218,6 +218,19 @@ impl Recording {
         self.figure("samples_complete") as f64 / self.figure("samples").max(1) as f64
     }
 
+    /// The last thing that a recorded command printed: what a fixture measured of itself.
+    ///
+    /// # Errors
+    /// viperf or the command failed, or the line is no JSON.
+    pub fn last_line(&self) -> Result<Value> {
+        let said = || format!("{}\n{}", self.stdout, self.stderr);
+        ensure!(self.status.success(), "{}:\n{}", self.status, said());
+        let mut lines = self.stdout.lines().rev();
+        let last = lines.find(|line| !line.is_empty());
+        let last = last.with_context(|| format!("the program said nothing:\n{}", said()))?;
+        serde_json::from_str(last).with_context(said)
+    }
+
     /// The process's stacks.
     pub fn of(&self, pid: u32) -> Folded {
         self.folded.only(|stack| stack.pid() == Some(pid))

@@ -60,7 +60,7 @@ fn no_stack_is_crossed(name: &str, interpreter: &Interpreter) -> Result<String> 
             .any(|(hot, leaf)| stack.position(hot) < stack.position(leaf))
     });
     ensure!(
-        samples.share(called) > 0.1,
+        samples.share(called) > 0.01,
         "the leaves are rare, this shows nothing:\n{}",
         samples.heaviest(8)
     );

@@ -28,12 +28,7 @@ fn every_function_has_its_name(name: &str, interpreter: &Interpreter) -> Result<
         .rate(999)
         .command(&[interpreter.path.as_os_str(), program.as_os_str()])
         .run()?;
-    let last = recording
-        .stdout
-        .lines()
-        .last()
-        .context("the fixture said nothing")?;
-    let measured: Value = serde_json::from_str(last)?;
+    let measured = recording.last_line()?;
     let reused = measured["reused"].as_u64().context("no count of reuses")?;
     ensure!(
         reused >= 10,

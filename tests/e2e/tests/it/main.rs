@@ -52,6 +52,8 @@ fn main() -> ExitCode {
     models::plan(&mut plan);
     for interpreter in interpreters.iter().filter(|found| found.is_supported()) {
         scenarios::plan(&mut plan, interpreter);
+    }
+    for interpreter in &of_kinds(&interpreters) {
         starts::plan(&mut plan, interpreter);
         flutter::plan(&mut plan, interpreter);
         freed_code::plan(&mut plan, interpreter);
@@ -157,6 +159,20 @@ fn newest(interpreters: &[Interpreter]) -> Result<&Interpreter, String> {
     let own = supported.clone().rfind(is_own);
     own.or_else(|| supported.next_back())
         .ok_or_else(|| "no CPython of a version that is supported".to_owned())
+}
+
+/// The release builds of each version, and one without the GIL; all there are with `VIPERF_E2E_ALL=1`, which takes twice
+/// as long.
+fn of_kinds(interpreters: &[Interpreter]) -> Vec<Interpreter> {
+    let all = std::env::var("VIPERF_E2E_ALL").is_ok_and(|value| value == "1");
+    if all {
+        let supported = interpreters.iter().filter(|found| found.is_supported());
+        return supported.cloned().collect();
+    }
+    let mut chosen = of_each_version(interpreters);
+    let mut others = interpreters.iter();
+    chosen.extend(others.find(|found| found.free_threaded).cloned());
+    chosen
 }
 
 /// The release builds of the machine itself, and one of each version that it has none of.

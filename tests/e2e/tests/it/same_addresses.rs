@@ -28,8 +28,7 @@ fn each_process_has_its_own_names(name: &str, interpreter: &Interpreter) -> Resu
         .rate(499)
         .command(&[interpreter.path.as_os_str(), program.as_os_str()])
         .run()?;
-    let last = recording.stdout.lines().last();
-    let measured: Value = serde_json::from_str(last.context("the fixture said nothing")?)?;
+    let measured = recording.last_line()?;
     let same = measured["same"].as_u64().context("no count of addresses")?;
     ensure!(
         same >= LEAST_SAME,

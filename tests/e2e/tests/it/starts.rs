@@ -14,7 +14,10 @@ use viperf_e2e::{
     note_figure, output_folder, parse_report,
 };
 
-use crate::root;
+use crate::{
+    root,
+    scenarios::{with_reservation, without_ends_in_libc},
+};
 
 /// Samples a second, and the CPU time of each scenario.
 const RATE: u32 = 1999;
@@ -45,7 +48,8 @@ pub(crate) fn plan(plan: &mut Plan, interpreter: &Interpreter) {
     plan.beside(name.clone(), root(), move || {
         let result = other_process_ids_inside(&name, &of);
         let row = "other process and thread ids inside";
-        note_cell(&of.name(), Table::Threads, row, &Cell::of(&result));
+        let cell = with_reservation(&of, Cell::of(&result));
+        note_cell(&of.name(), Table::Threads, row, &cell);
         result.map(|_| ())
     });
 }
@@ -81,7 +85,8 @@ fn one_file_is_seen(name: &str, interpreter: &Interpreter) -> Result<String> {
     let words = ["sh", "-c", &script, "sh", &python.display().to_string()];
     let recorder = Recorder::new(name)?.rate(RATE).command(&words);
     let recording = recorder.finish_within(recorder.start()?, LIMIT)?;
-    let figure = scenarios_are_seen(&read_report(&folder.join("said.txt"))?, &recording)?;
+    let report = read_report(&folder.join("said.txt"))?;
+    let figure = scenarios_are_seen(&report, interpreter, &recording)?;
     note_figure(name, &figure);
     Ok(figure)
 }
@@ -101,8 +106,9 @@ fn every_way_is_seen(name: &str, interpreter: &Interpreter) -> Result<()> {
     for (way, row) in WAYS {
         let cell = match (way, &host) {
             ("hosted", Err(reason)) => Cell::Skipped(format!("{reason:#}")),
-            _ => judge(&folder.join(way), &recording),
+            _ => judge(&folder.join(way), interpreter, &recording),
         };
+        let cell = with_reservation(interpreter, cell);
         note_cell(&interpreter.name(), Table::Builds, row, &cell);
         if let Cell::Failed(what) = &cell {
             failures.push(format!("{way}: {what}"));
@@ -147,12 +153,12 @@ fn folder(name: &str) -> Result<PathBuf> {
 }
 
 /// The scenarios of one way, all of which must be seen.
-fn judge(folder: &Path, recording: &Recording) -> Cell {
+fn judge(folder: &Path, interpreter: &Interpreter, recording: &Recording) -> Cell {
     match read_report(&folder.join("said.txt")) {
         Err(error) => Cell::Failed(format!("{error:#}")),
         Ok(report) => match report["not"].as_str() {
             Some(reason) => Cell::Skipped(reason.to_owned()),
-            None => Cell::of(&scenarios_are_seen(&report, recording)),
+            None => Cell::of(&scenarios_are_seen(&report, interpreter, recording)),
         },
     }
 }
@@ -163,9 +169,13 @@ fn read_report(path: &Path) -> Result<Value> {
     serde_json::from_str(last).with_context(|| format!("the program said {text}"))
 }
 
-fn scenarios_are_seen(report: &Value, recording: &Recording) -> Result<String> {
+fn scenarios_are_seen(
+    report: &Value,
+    interpreter: &Interpreter,
+    recording: &Recording,
+) -> Result<String> {
     let pid = report["pid"].as_u64().context("no process id")?;
-    let samples = recording.of(u32::try_from(pid)?);
+    let samples = without_ends_in_libc(interpreter, &recording.of(u32::try_from(pid)?));
     let due = f64::from(RATE) * f64::from(MILLISECONDS) / 1000.0;
     let scenarios = parse_report(report)?;
     ensure!(
@@ -235,11 +245,12 @@ fn other_process_ids_inside(name: &str, interpreter: &Interpreter) -> Result<Str
     ];
     let recorder = Recorder::new(name)?.rate(RATE).command(&words);
     let recording = recorder.finish_within(recorder.start()?, LIMIT)?;
-    let report = crate::scenarios::read_report(&recording)?;
+    let report = recording.last_line()?;
     let inside = report["pid"].as_u64().context("no process id")?;
     let due = f64::from(RATE) * f64::from(MILLISECONDS) / 1000.0;
+    let recorded = without_ends_in_libc(interpreter, &recording.folded);
     for scenario in parse_report(&report)? {
-        if let Cell::Failed(what) = scenario.judge(&recording.folded, due) {
+        if let Cell::Failed(what) = scenario.judge(&recorded, due) {
             anyhow::bail!("{}: {what}", scenario.name);
         }
     }

@@ -1,6 +1,9 @@
 //! Proof 1: the talk's example, down into C and up into the kernel.
 
-use std::process::Command;
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, Result, ensure};
 use viperf_e2e::{
@@ -60,7 +63,7 @@ fn deflate_stands_under_func(interpreter: &Interpreter) -> Result<()> {
         "libz is missing:\n{}",
         compressing.heaviest(8)
     );
-    no_nearest_export(&in_zlib)?;
+    no_nearest_export(&in_zlib, interpreter)?;
     note_figure(
         &name,
         &format!(
@@ -73,7 +76,7 @@ fn deflate_stands_under_func(interpreter: &Interpreter) -> Result<()> {
 
 /// Most time goes to functions of libz that it does not export, so most leaves must have no name,
 /// or a name that is no export (where debug information is installed).
-fn no_nearest_export(in_zlib: &Folded) -> Result<()> {
+fn no_nearest_export(in_zlib: &Folded, interpreter: &Interpreter) -> Result<()> {
     let library = in_zlib
         .stacks
         .iter()
@@ -82,7 +85,7 @@ fn no_nearest_export(in_zlib: &Folded) -> Result<()> {
     let library = library
         .and_then(Frame::library)
         .context("no frame of libz")?;
-    let exports = exports(library)?;
+    let exports = exports(&find_library(library, interpreter)?)?;
     let leaf_is_internal =
         |stack: &Stack| match stack.frames.iter().rev().find(|frame| is_zlib(frame)) {
             Some(Frame::Native {
@@ -101,10 +104,10 @@ fn no_nearest_export(in_zlib: &Folded) -> Result<()> {
     Ok(())
 }
 
-fn exports(library: &str) -> Result<Vec<String>> {
+fn exports(library: &Path) -> Result<Vec<String>> {
     let output = Command::new("nm")
         .args(["-D", "--defined-only"])
-        .arg(find_library(library)?)
+        .arg(library)
         .output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let names = text
@@ -116,22 +119,24 @@ fn exports(library: &str) -> Result<Vec<String>> {
         .collect();
     ensure!(
         names.iter().any(|name| name == "deflate"),
-        "nm shows no exports of {library}"
+        "nm shows no exports of {}",
+        library.display()
     );
     Ok(names)
 }
 
-fn find_library(name: &str) -> Result<String> {
+fn find_library(name: &str, interpreter: &Interpreter) -> Result<PathBuf> {
     let folders = [
-        "/lib/x86_64-linux-gnu",
-        "/usr/lib/x86_64-linux-gnu",
-        "/usr/lib64",
-        "/usr/lib",
+        "lib/x86_64-linux-gnu",
+        "usr/lib/x86_64-linux-gnu",
+        "usr/lib64",
+        "usr/lib",
     ];
-    let mut paths = folders.iter().map(|folder| format!("{folder}/{name}"));
+    let root = interpreter.root.clone().unwrap_or_else(|| "/".into());
+    let mut paths = folders.iter().map(|folder| root.join(folder).join(name));
     paths
-        .find(|path| std::path::Path::new(path).exists())
-        .with_context(|| format!("{name} is in no library folder"))
+        .find(|path| path.exists())
+        .with_context(|| format!("{name} is in no library folder of {}", root.display()))
 }
 
 /// What each part of the line is in C, where a build has symbols; one of the names must be there.
