@@ -11,7 +11,7 @@ const SECONDS: u64 = 2;
 /// To start, to end and to write.
 const BEYOND: Duration = Duration::from_secs(20);
 /// A quarter of what an idle machine gives: other tests run beside.
-const LEAST_SAMPLES: u64 = 100;
+const LEAST_SAMPLES: u64 = 40;
 
 type Test = fn(&str, &Interpreter) -> Result<()>;
 
