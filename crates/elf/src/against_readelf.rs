@@ -76,6 +76,25 @@ fn sections_have_the_addresses_and_sizes_that_readelf_prints() {
 }
 
 #[test]
+fn sections_with_code_are_those_that_readelf_marks() {
+    with_each_file("-SW", |image, output| {
+        let code = |line: &str| {
+            // "  [ 1] name TYPE address offset size 00 AX ..."
+            let (_, rest) = line.split_once("] ")?;
+            let fields: Vec<&str> = rest.split_whitespace().collect();
+            let [_, _, address, _, size, _, "AX", ..] = fields[..] else {
+                return None;
+            };
+            let start = hexadecimal(address);
+            Some(start..start + hexadecimal(size))
+        };
+        let printed: Vec<_> = output.lines().filter_map(code).collect();
+        assert!(!printed.is_empty());
+        assert_eq!(image.code_sections(), printed);
+    });
+}
+
+#[test]
 fn segments_are_those_that_readelf_prints() {
     with_each_file("-lW", |image, output| {
         let segment = |line: &str, kind| {

@@ -1,12 +1,13 @@
 //! The file as a whole.
 
 use std::fmt;
+use std::ops::Range;
 
 use object::LittleEndian;
 use object::elf::{
     ELF_NOTE_GNU, ELFCLASS64, ELFDATA2LSB, ELFMAG, EM_X86_64, ET_DYN, FileHeader64,
-    NT_GNU_BUILD_ID, PT_GNU_EH_FRAME, ProgramHeader64, SHT_DYNSYM, SHT_SYMTAB, SectionHeader64,
-    SectionType,
+    NT_GNU_BUILD_ID, PT_GNU_EH_FRAME, ProgramHeader64, SHF_ALLOC, SHF_EXECINSTR, SHT_DYNSYM,
+    SHT_SYMTAB, SectionHeader64, SectionType,
 };
 use object::pod;
 use object::read::elf::{FileHeader as _, NoteIterator, ProgramHeader as _, SectionHeader as _};
@@ -85,7 +86,7 @@ impl fmt::Debug for Section<'_> {
 /// Cheap to make: it looks at the headers only.
 #[derive(Clone)]
 pub struct Image<'data> {
-    data: &'data [u8],
+    pub(crate) data: &'data [u8],
     header: &'data Header,
     program_headers: &'data [ProgramHeader64<LittleEndian>],
     load_segments: Vec<LoadSegment>,
@@ -182,15 +183,22 @@ impl<'data> Image<'data> {
 
     /// The first section of that name; `None` too if its bytes are not within the file.
     ///
-    /// Compressed sections are returned as they are.
+    /// Compressed sections are returned as they are; [`Image::contents`] decompresses.
     pub fn section(&self, name: &str) -> Option<Section<'data>> {
-        let section = self.sections.iter().skip(1).find(|section| {
-            is_string_at(self.section_names, section.sh_name(ENDIAN), name.as_bytes())
-        })?;
+        let section = self.find_section_header(name)?;
         Some(Section {
             svma: Svma(section.sh_addr(ENDIAN)),
             size: section.sh_size(ENDIAN),
             data: section.data(ENDIAN, self.data).ok()?,
+        })
+    }
+
+    pub(crate) fn find_section_header(
+        &self,
+        name: &str,
+    ) -> Option<&'data SectionHeader64<LittleEndian>> {
+        self.sections.iter().skip(1).find(|section| {
+            is_string_at(self.section_names, section.sh_name(ENDIAN), name.as_bytes())
         })
     }
 
@@ -216,6 +224,41 @@ impl<'data> Image<'data> {
     /// `.dynsym` first, then those of `.symtab`; many are in both.
     pub fn symbols(&self) -> impl Iterator<Item = (&'data [u8], Symbol)> {
         self.tables().flat_map(Table::iter)
+    }
+
+    /// Where the sections with code are in memory, first byte to the one behind the last; none in a file without section
+    /// headers. A segment that may be executed often holds constants, too.
+    #[must_use]
+    pub fn code_sections(&self) -> Vec<Range<u64>> {
+        let loaded_code = SHF_ALLOC | SHF_EXECINSTR;
+        let is_code = |section: &&SectionHeader64<LittleEndian>| {
+            section.sh_flags(ENDIAN).contains(loaded_code) && section.file_range(ENDIAN).is_some()
+        };
+        let sections = self.sections.iter().filter(is_code);
+        sections
+            .map(|section| {
+                let start = section.sh_addr(ENDIAN);
+                start..start.saturating_add(section.sh_size(ENDIAN))
+            })
+            .collect()
+    }
+
+    /// All functions defined here, with or without a name, those of `.dynsym` first, then those of `.symtab`; many are in
+    /// both. The strings of the tables need not have been read.
+    pub fn functions(&self) -> impl Iterator<Item = Symbol> {
+        self.tables().flat_map(Table::functions)
+    }
+
+    /// Where in the file `.dynsym` and `.symtab` are: offset and size in bytes. Enough for [`Image::functions`].
+    #[must_use]
+    pub fn symbol_table_files(&self) -> Vec<(u64, u64)> {
+        let is_table = |section: &&SectionHeader64<LittleEndian>| {
+            [SHT_DYNSYM, SHT_SYMTAB].contains(&section.sh_type(ENDIAN))
+        };
+        let tables = self.sections.iter().filter(is_table);
+        tables
+            .filter_map(|section| section.file_range(ENDIAN))
+            .collect()
     }
 
     /// The unwind information: the section `.eh_frame`, else what `PT_GNU_EH_FRAME` points at.
@@ -289,7 +332,8 @@ impl<'data> Image<'data> {
         let strings = self.sections.get(section.link(ENDIAN).0)?;
         Some(Table {
             symbols: pod::slice_from_all_bytes(section.data(ENDIAN, self.data).ok()?).ok()?,
-            strings: strings.data(ENDIAN, self.data).ok()?,
+            // Functions are found without their names.
+            strings: strings.data(ENDIAN, self.data).unwrap_or_default(),
         })
     }
 }

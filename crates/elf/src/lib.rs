@@ -7,8 +7,7 @@
 //! be a whole file. A file that is cut off or damaged loses the answers that lay in the missing
 //! part, no others.
 //!
-//! What it will not do: open files, read memory of processes, decompress sections, apply
-//! relocations, or trust a length. The files of a target are hostile: every offset is checked
+//! What it will not do: open files, read memory of processes, apply relocations, or trust a length. The files of a target are hostile: every offset is checked
 //! against the bytes there are, and each answer costs at most one pass over a table of the file.
 //!
 //! Two kinds of addresses appear, never as a bare number where they could be confused:
@@ -32,6 +31,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod contents;
 mod eh_frame;
 mod image;
 mod partial;

@@ -99,6 +99,17 @@ impl<'data> Table<'data> {
         local
     }
 
+    /// All defined functions, with or without a name.
+    pub(crate) fn functions(self) -> impl Iterator<Item = Symbol> {
+        let defined = self.symbols.iter().filter_map(defined_symbol);
+        defined.filter(|symbol| {
+            matches!(
+                symbol.kind,
+                SymbolKind::Function | SymbolKind::IndirectFunction
+            )
+        })
+    }
+
     /// All defined symbols with a name.
     pub(crate) fn iter(self) -> impl Iterator<Item = (&'data [u8], Symbol)> {
         self.symbols.iter().filter_map(move |symbol| {

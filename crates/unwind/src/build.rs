@@ -1,22 +1,20 @@
-//! A file's `.eh_frame` as one sorted table.
+//! A file's call frame information as one sorted table.
 
-use std::{collections::HashMap, ops::Range};
+use std::ops::Range;
 
-use gimli::{
-    BaseAddresses, CommonInformationEntry, EhFrame, EhFrameOffset, FrameDescriptionEntry,
-    LittleEndian, UnwindContext, UnwindSection as _,
-};
-use viperf_elf::{Image, Svma};
+use gimli::UnwindSection;
+use viperf_elf::Svma;
 
 use crate::dwarf::{Bytes, Function};
-use crate::rule::{Cfa, Row, Rule, Step};
+use crate::entries::{Entries, Place};
+use crate::rule::{Row, Rule};
 
 /// The largest common information entry that is believed, in bytes. Compilers write about 20. Each
 /// function evaluates its entry again, so a hostile file could ask for the square of its size.
 const MAX_COMMON_ENTRY_LENGTH: usize = 512;
 
-/// Bytes of a process entry that has no unwind information, at most; glibc's is 50 long.
-const MAX_ENTRY_LENGTH: u32 = 64;
+/// As many rows as the kernel can search, 512 MiB of them. The largest file known, 790 MB of TensorFlow, has six million.
+const MAX_ROWS: usize = 1 << 26;
 
 /// The rows of one file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,8 +33,10 @@ pub struct RowTable {
 /// Why a file has no table.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum RowError {
-    /// No `.eh_frame`, by section or by program header.
-    #[error("the file has no .eh_frame; rebuild it with -fasynchronous-unwind-tables")]
+    /// No `.eh_frame`, by section or by program header, and no `.debug_frame`.
+    #[error(
+        "the file has no .eh_frame and no .debug_frame; rebuild it with -fasynchronous-unwind-tables"
+    )]
     NoUnwindInformation,
     /// A function is where the 32 bits of a row cannot say.
     #[error(
@@ -48,72 +48,14 @@ pub enum RowError {
         /// The byte behind its last.
         end: u64,
     },
-}
-
-/// Evaluates the `.eh_frame` of a file; see [`build_rows`].
-///
-/// # Errors
-///
-/// As [`build_rows`], and when the file has no `.eh_frame`.
-pub fn build_rows_of_image(image: &Image<'_>) -> Result<RowTable, RowError> {
-    let section = image.eh_frame().ok_or(RowError::NoUnwindInformation)?;
-    let mut table = build_rows(section.data, section.svma)?;
-    if let Some(entry) = image.entry().and_then(|entry| u32::try_from(entry.0).ok()) {
-        add_entry(&mut table.rows, entry);
-    }
-    Ok(table)
-}
-
-/// The address ranges with a frame description entry of their own that do not begin as a called function does: parts of
-/// functions that a compiler has moved away (`.cold`, `.part`), reached by a jump. Sorted.
-///
-/// # Errors
-///
-/// As [`build_rows_of_image`].
-pub fn find_moved_parts(image: &Image<'_>) -> Result<Vec<Range<u64>>, RowError> {
-    let section = image.eh_frame().ok_or(RowError::NoUnwindInformation)?;
-    let mut builder = Builder::default();
-    builder.evaluate_all(section.data, section.svma)?;
-    let is_moved = |span: &&Span| {
-        let first = builder.rows.get(span.first_row);
-        first.is_some_and(|row| !is_rule_of_a_call(row.rule))
-    };
-    let parts = builder.spans.iter().filter(is_moved);
-    let mut parts: Vec<Range<u64>> = parts.map(|span| span.start..span.end).collect();
-    parts.sort_unstable_by_key(|part| part.start);
-    Ok(parts)
-}
-
-/// Nothing has been pushed since the call: the return address is on top of the stack.
-fn is_rule_of_a_call(rule: Rule) -> bool {
-    let cfa = match rule.decode() {
-        Step::Caller { cfa, .. } => cfa,
-        // What has no rule is no part that anything could be learnt from.
-        _ => return true,
-    };
-    cfa == Cfa::Rsp { offset: 8 }
-}
-
-/// Where the process entry has no unwind information, it is the root all the same: nothing called it
-/// (System V ABI, AMD64 supplement, 3.4.1). So it is in glibc's ld.so, in which every program begins
-/// (`_start` in <https://github.com/bminor/glibc/blob/glibc-2.36/sysdeps/x86_64/dl-machine.h#L140>).
-fn add_entry(rows: &mut Vec<Row>, entry: u32) {
-    let next = rows.partition_point(|row| row.pc <= entry);
-    let before = next.checked_sub(1).and_then(|index| rows.get(index));
-    if before.is_some_and(|row| row.rule != Rule::NONE) {
-        return;
-    }
-    let end = entry.saturating_add(MAX_ENTRY_LENGTH);
-    let root = Row {
-        pc: entry,
-        rule: Rule::encode(Step::Root),
-    };
-    let ends_before_next = rows.get(next).is_none_or(|row| end < row.pc);
-    let after = ends_before_next.then_some(Row {
-        pc: end,
-        rule: Rule::NONE,
-    });
-    rows.splice(next..next, std::iter::once(root).chain(after));
+    /// There are more rows than the kernel can search.
+    #[error(
+        "the file has more than {limit} unwind rows; no program is so large, the file is damaged"
+    )]
+    TooManyRows {
+        /// How many there may be.
+        limit: usize,
+    },
 }
 
 /// Evaluates all frame description entries of the `.eh_frame` with these bytes at that address.
@@ -123,163 +65,126 @@ fn add_entry(rows: &mut Vec<Row>, entry: u32) {
 /// starts later holds from there on, as in the binary search of the C runtime's unwinder; of two
 /// with one start, the first in the section.
 ///
+/// Rows are written in the order of their addresses straight into the table, so that building takes eight bytes for
+/// each function beside the rows themselves.
+///
 /// # Errors
 ///
-/// When a function is not below 4 GiB.
+/// When a function is not below 4 GiB, or there are more than 2²⁶ rows.
 pub fn build_rows(eh_frame: &[u8], eh_frame_svma: Svma) -> Result<RowTable, RowError> {
-    let mut builder = Builder::default();
-    builder.evaluate_all(eh_frame, eh_frame_svma)?;
-    Ok(builder.into_table())
+    build_table(Entries::of_eh_frame(eh_frame, eh_frame_svma)?)
 }
 
-/// One function's address range, and where its rows are among all rows.
-#[derive(Clone, Copy)]
-struct Span {
-    start: u64,
-    end: u64,
-    first_row: usize,
-    row_count: usize,
+/// Evaluates all frame description entries of a `.debug_frame` with these bytes, as [`build_rows`] does; `code` is where
+/// the program has code, sorted.
+///
+/// Entries for other addresses do not count: linkers leave those of discarded functions behind, at addresses near zero
+/// or at the highest ones.
+///
+/// # Errors
+///
+/// When there are more than 2²⁶ rows.
+pub fn build_rows_of_debug_frame(
+    debug_frame: &[u8],
+    code: &[Range<u64>],
+) -> Result<RowTable, RowError> {
+    build_table(Entries::of_debug_frame(debug_frame, code))
 }
 
-/// Rows in the order of the section, not yet in that of the addresses.
-#[derive(Default)]
-struct Builder {
-    rows: Vec<Row>,
-    spans: Vec<Span>,
-    skipped_fdes: usize,
-}
-
-type CommonEntry<'data> = CommonInformationEntry<Bytes<'data>>;
-
-impl Builder {
-    fn evaluate_all(&mut self, eh_frame: &[u8], svma: Svma) -> Result<(), RowError> {
-        let section = EhFrame::new(eh_frame, LittleEndian);
-        let bases = BaseAddresses::default().set_eh_frame(svma.0);
-        let mut common_entries: HashMap<usize, gimli::Result<CommonEntry<'_>>> = HashMap::new();
-        let mut context = UnwindContext::new();
-        for offset in fde_offsets(eh_frame) {
-            let fde =
-                section.fde_from_offset(&bases, EhFrameOffset(offset), |section, bases, offset| {
-                    common_entries
-                        .entry(offset.0)
-                        .or_insert_with(|| section.cie_from_offset(bases, offset))
-                        .clone()
-                });
-            let Ok(fde) = fde else {
-                self.skipped_fdes += 1;
-                continue;
-            };
-            if fde.len() == 0 || fde.initial_address() == 0 {
-                continue;
-            }
-            let span = self.find_span(&fde)?;
-            match self.evaluate(&section, &bases, &fde, &mut context) {
-                Ok(row_count) => self.spans.push(Span { row_count, ..span }),
-                Err(NotReadable) => {
-                    self.rows.truncate(span.first_row);
-                    self.skipped_fdes += 1;
+fn build_table<'data, S: UnwindSection<Bytes<'data>>>(
+    mut entries: Entries<'data, S>,
+) -> Result<RowTable, RowError> {
+    let places = entries.take_places();
+    let mut table = RowTable {
+        skipped_fdes: entries.skipped,
+        ..RowTable::default()
+    };
+    let mut groups = places.chunk_by(|a, b| a.start == b.start).peekable();
+    let mut covered_to = None;
+    while let Some(group) = groups.next() {
+        let next_start = groups.peek().and_then(|next| next.first());
+        let limit = next_start.map_or(u64::MAX, |next| u64::from(next.start));
+        for place in group {
+            match append_function(&mut entries, *place, limit, covered_to, &mut table.rows) {
+                Ok(end) => {
+                    covered_to = Some(end);
+                    table.fdes += 1;
+                    break;
                 }
+                Err(NotReadable) => table.skipped_fdes += 1,
             }
         }
-        Ok(())
-    }
-
-    /// The range of the function, with no rows yet.
-    fn find_span(&self, fde: &FrameDescriptionEntry<Bytes<'_>>) -> Result<Span, RowError> {
-        const LIMIT: u64 = 1 << 32;
-        let start = fde.initial_address();
-        let end = start.saturating_add(fde.len());
-        if end > LIMIT {
-            let start = Svma(start);
-            return Err(RowError::AddressTooLarge { start, end });
+        if table.rows.len() > MAX_ROWS {
+            return Err(RowError::TooManyRows { limit: MAX_ROWS });
         }
-        Ok(Span {
-            start,
-            end,
-            first_row: self.rows.len(),
-            row_count: 0,
-        })
     }
+    push_gap(&mut table.rows, covered_to);
+    table.rows.shrink_to_fit();
+    table.unsupported_rows = count_unsupported(&table.rows);
+    Ok(table)
+}
 
-    /// Appends the rows of one function; their number.
-    fn evaluate<'data>(
-        &mut self,
-        section: &EhFrame<Bytes<'data>>,
-        bases: &BaseAddresses,
-        fde: &FrameDescriptionEntry<Bytes<'data>>,
-        context: &mut UnwindContext<usize>,
-    ) -> Result<usize, NotReadable> {
-        let common = fde.cie();
-        if common.entry_len() > MAX_COMMON_ENTRY_LENGTH {
-            return Err(NotReadable);
-        }
-        let function = Function {
-            section,
-            encoding: common.encoding(),
-            return_address_register: common.return_address_register(),
-            is_signal_trampoline: fde.is_signal_trampoline(),
-        };
-        let first_row = self.rows.len();
-        let mut table = fde.rows(section, bases, context).or(Err(NotReadable))?;
-        while let Some(row) = table.next_row().or(Err(NotReadable))? {
-            // Instructions may advance beyond the function's end, where its rows mean nothing.
-            let Some(pc) = u32::try_from(row.start_address())
-                .ok()
-                .filter(|&pc| u64::from(pc) < fde.end_address())
-            else {
-                break;
-            };
-            let rule = Rule::encode(function.translate(row));
-            push_row(&mut self.rows, first_row, Row { pc, rule });
-        }
-        Ok(self.rows.len() - first_row)
+pub(crate) fn count_unsupported(rows: &[Row]) -> usize {
+    rows.iter().filter(|row| row.rule.is_unsupported()).count()
+}
+
+/// Appends the rows of the function at that place as far as they are below `limit`, and NONE before them where the last
+/// function ended earlier; the byte behind its last. Nothing is appended if it cannot be read.
+fn append_function<'data, S: UnwindSection<Bytes<'data>>>(
+    entries: &mut Entries<'data, S>,
+    place: Place,
+    limit: u64,
+    covered_to: Option<u64>,
+    rows: &mut Vec<Row>,
+) -> Result<u64, NotReadable> {
+    let rows_before = rows.len();
+    let fde = entries.parse(place).ok_or(NotReadable)?;
+    let common = fde.cie();
+    if common.entry_len() > MAX_COMMON_ENTRY_LENGTH {
+        return Err(NotReadable);
     }
-
-    fn into_table(mut self) -> RowTable {
-        // The position in the section breaks ties, so that the result does not depend on the sort.
-        self.spans
-            .sort_unstable_by_key(|span| (span.start, span.first_row));
-        self.spans.dedup_by_key(|span| span.start);
-        let mut rows = Vec::with_capacity(self.rows.len() + self.spans.len() / 8 + 1);
-        let mut covered_to = None;
-        for (index, span) in self.spans.iter().enumerate() {
-            let end = match self.spans.get(index + 1) {
-                Some(next) => span.end.min(next.start),
-                None => span.end,
-            };
-            push_gap(
-                &mut rows,
-                covered_to.filter(|&covered| covered < span.start),
-            );
-            let own = self
-                .rows
-                .get(span.first_row..span.first_row + span.row_count)
-                .unwrap_or_default();
-            for &row in own.iter().take_while(|row| u64::from(row.pc) < end) {
-                push_row(&mut rows, 0, row);
+    let end = fde.initial_address().saturating_add(fde.len()).min(limit);
+    push_gap(
+        rows,
+        covered_to.filter(|&covered| covered < fde.initial_address()),
+    );
+    let function = Function {
+        section: &entries.section,
+        encoding: common.encoding(),
+        return_address_register: common.return_address_register(),
+        is_signal_trampoline: fde.is_signal_trampoline(),
+    };
+    let context = &mut entries.context;
+    let evaluated = fde
+        .rows(&entries.section, &entries.bases, context)
+        .and_then(|mut table| {
+            while let Some(row) = table.next_row()? {
+                // Instructions may advance beyond the function's end, where its rows mean nothing.
+                let start = row.start_address();
+                let Some(pc) = u32::try_from(start).ok().filter(|_| start < end) else {
+                    break;
+                };
+                let rule = Rule::encode(function.translate(row));
+                push_row(rows, Row { pc, rule });
             }
-            covered_to = Some(end);
-        }
-        push_gap(&mut rows, covered_to);
-        RowTable {
-            unsupported_rows: rows.iter().filter(|row| row.rule.is_unsupported()).count(),
-            fdes: self.spans.len(),
-            skipped_fdes: self.skipped_fdes,
-            rows,
-        }
-    }
+            Ok(end)
+        });
+    evaluated.map_err(|_unreadable| {
+        rows.truncate(rows_before);
+        NotReadable
+    })
 }
 
 /// A frame description entry with an instruction or a length that makes no sense.
-struct NotReadable;
+pub(crate) struct NotReadable;
 
-/// Appends a row to those from `first` on: rows of no bytes are replaced, rows that change nothing
-/// left out.
-fn push_row(rows: &mut Vec<Row>, first: usize, row: Row) {
-    if rows.len() > first && rows.last().is_some_and(|last| last.pc == row.pc) {
+/// Appends a row: the one of no bytes before it is replaced, a row that changes nothing left out.
+pub(crate) fn push_row(rows: &mut Vec<Row>, row: Row) {
+    if rows.last().is_some_and(|last| last.pc == row.pc) {
         rows.pop();
     }
-    if rows.len() == first || rows.last().is_none_or(|last| last.rule != row.rule) {
+    let rule_before = rows.last().map_or(Rule::NONE, |last| last.rule);
+    if rule_before != row.rule {
         rows.push(row);
     }
 }
@@ -289,52 +194,14 @@ fn push_gap(rows: &mut Vec<Row>, start: Option<u64>) {
     // Behind the last address there is nothing to say.
     if let Some(pc) = start.and_then(|start| u32::try_from(start).ok()) {
         let rule = Rule::NONE;
-        push_row(rows, 0, Row { pc, rule });
-    }
-}
-
-/// Where the frame description entries start.
-///
-/// Each entry is: its length (4 bytes, or `ffffffff` and 8 bytes), then that many bytes, which
-/// start with 4 bytes that are zero in a common information entry. A length of zero, which ends
-/// the list for a reader without a search table, is stepped over: some links leave one in the
-/// middle. An entry that is longer than the section is the last one given out; it cannot be read.
-fn fde_offsets(eh_frame: &[u8]) -> impl Iterator<Item = usize> {
-    let mut position = 0_usize;
-    std::iter::from_fn(move || {
-        loop {
-            let start = position;
-            let (body, length) = entry_at(eh_frame, start)?;
-            let end = body.checked_add(length);
-            let Some((end, bytes)) = end.and_then(|end| Some((end, eh_frame.get(body..end)?)))
-            else {
-                position = eh_frame.len();
-                return Some(start);
-            };
-            position = end;
-            let id = bytes.first_chunk::<4>();
-            if id.is_some_and(|id| u32::from_le_bytes(*id) != 0) {
-                return Some(start);
-            }
-        }
-    })
-}
-
-/// Where the entry's body starts and how long it is.
-fn entry_at(eh_frame: &[u8], start: usize) -> Option<(usize, usize)> {
-    const LENGTH_IS_64_BIT: u32 = 0xffff_ffff;
-    let rest = eh_frame.get(start..)?;
-    match u32::from_le_bytes(*rest.first_chunk()?) {
-        LENGTH_IS_64_BIT => {
-            let length = u64::from_le_bytes(*rest.get(4..)?.first_chunk()?);
-            Some((start.checked_add(12)?, usize::try_from(length).ok()?))
-        }
-        length => Some((start.checked_add(4)?, usize::try_from(length).ok()?)),
+        push_row(rows, Row { pc, rule });
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use viperf_elf::Image;
+
     use super::*;
     use crate::rule::{CallerRbp, Cfa, Step, find_rule};
 
@@ -564,35 +431,5 @@ mod tests {
             }
         }
         assert!(tables > 1000, "{tables}");
-    }
-}
-
-#[cfg(test)]
-mod entry_tests {
-    use super::*;
-
-    const FUNCTION: Rule = Rule(1);
-
-    fn rows(pcs: &[(u32, Rule)]) -> Vec<Row> {
-        pcs.iter().map(|&(pc, rule)| Row { pc, rule }).collect()
-    }
-
-    #[test]
-    fn an_entry_in_a_gap_is_a_root_up_to_the_next_function() {
-        let root = Rule::encode(Step::Root);
-        let mut near = rows(&[(16, FUNCTION), (32, Rule::NONE), (96, FUNCTION)]);
-        add_entry(&mut near, 40);
-        let expected = [(16, FUNCTION), (32, Rule::NONE), (40, root), (96, FUNCTION)];
-        assert_eq!(near, rows(&expected));
-        let mut far = rows(&[(200, FUNCTION)]);
-        add_entry(&mut far, 40);
-        assert_eq!(far, rows(&[(40, root), (104, Rule::NONE), (200, FUNCTION)]));
-    }
-
-    #[test]
-    fn an_entry_with_unwind_information_keeps_it() {
-        let mut covered = rows(&[(16, FUNCTION), (96, Rule::NONE)]);
-        add_entry(&mut covered, 40);
-        assert_eq!(covered, rows(&[(16, FUNCTION), (96, Rule::NONE)]));
     }
 }

@@ -1,8 +1,8 @@
 //! One evaluated row of call frame information as a [`Step`].
 
 use gimli::{
-    CfaRule, EhFrame, Encoding, EndianSlice, LittleEndian, Operation, Register, RegisterRule,
-    UnwindExpression, UnwindTableRow, X86_64,
+    CfaRule, Encoding, EndianSlice, LittleEndian, Operation, Register, RegisterRule,
+    UnwindExpression, UnwindSection, UnwindTableRow, X86_64,
 };
 
 use crate::rule::{CallerRbp, Cause, Cfa, Step};
@@ -21,14 +21,14 @@ pub(crate) const SIGNAL_RIP: i64 = 168;
 const MAX_OPERATIONS: usize = 10;
 
 /// What the rows of one frame description entry have in common.
-pub(crate) struct Function<'a, 'data> {
-    pub(crate) section: &'a EhFrame<Bytes<'data>>,
+pub(crate) struct Function<'a, S> {
+    pub(crate) section: &'a S,
     pub(crate) encoding: Encoding,
     pub(crate) return_address_register: Register,
     pub(crate) is_signal_trampoline: bool,
 }
 
-impl<'data> Function<'_, 'data> {
+impl<'data, S: UnwindSection<Bytes<'data>>> Function<'_, S> {
     /// What `row` says, as far as a rule can say it.
     pub(crate) fn translate(&self, row: &UnwindTableRow<usize>) -> Step {
         if self.is_signal_trampoline {
@@ -37,6 +37,7 @@ impl<'data> Function<'_, 'data> {
         match row.register(self.return_address_register) {
             Some(RegisterRule::Offset(-8)) => {}
             Some(RegisterRule::Undefined) => return Step::Root,
+            Some(RegisterRule::Register(place)) => return translate_return(row, place),
             _ => return Step::Unsupported(Cause::ReturnAddress),
         }
         match self.translate_cfa(row.cfa()) {
@@ -131,6 +132,25 @@ impl<'data> Function<'_, 'data> {
             .take(MAX_OPERATIONS)
             .collect::<Result<_, _>>()
             .ok()
+    }
+}
+
+/// glibc's `vfork` pops its return address into rdi, for the child shares the stack and would overwrite it
+/// (<https://github.com/bminor/glibc/blob/glibc-2.40/sysdeps/unix/sysv/linux/x86_64/vfork.S>).
+fn translate_return(row: &UnwindTableRow<usize>, place: Register) -> Step {
+    let is_unchanged = matches!(
+        row.register(X86_64::RBP),
+        None | Some(RegisterRule::SameValue)
+    );
+    match (row.cfa(), u8::try_from(place.0)) {
+        (
+            &CfaRule::RegisterAndOffset {
+                register: X86_64::RSP,
+                offset,
+            },
+            Ok(number @ 0..=15),
+        ) if is_unchanged => Step::ReturnInRegister { number, offset },
+        _ => Step::Unsupported(Cause::ReturnAddress),
     }
 }
 

@@ -45,6 +45,8 @@ const _: () = assert!(
 ///   10  DEREF_INDEX  *(rsp + 8 * register + 8 * signed(argument bits 4..16))
 ///                      + 8 * (argument bits 16..20)
 ///                    where register = argument bits 0..4, in REGISTER, too
+///   11  RETURN_REGISTER  rsp + 8 * signed(argument bits 4..20), and may be rsp itself;
+///                    caller's rip = register (argument bits 0..4), not in memory
 ///
 /// rbp field  the caller's rbp
 ///   0        rbp, unchanged
@@ -70,9 +72,9 @@ const _: () = assert!(
 /// interrupted rip = *(rsp + 168)
 /// ```
 ///
-/// REGISTER and DEREF_INDEX number registers as DWARF does (System V AMD64 ABI, figure 3.36). Only
-/// rip, rsp and rbp are followed through callers, so the two can be applied to the innermost frame
-/// alone. DEREF_INDEX is OpenSSL's Montgomery multiplication, where RSA spends its time: its frame
+/// REGISTER, DEREF_INDEX and RETURN_REGISTER number registers as DWARF does (System V AMD64 ABI, figure 3.36). Only
+/// rip, rsp and rbp are followed through callers, so the three can be applied to the innermost frame
+/// alone. RETURN_REGISTER is glibc's vfork, in which a parent waits for its child to exec. DEREF_INDEX is OpenSSL's Montgomery multiplication, where RSA spends its time: its frame
 /// is as long as the number in r9 says, and the caller's rsp lies behind.
 ///
 /// The rbp field 254 is what gcc writes in functions that realign their stack (`DW_CFA_expression:
@@ -95,6 +97,14 @@ pub enum Step {
         cfa: Cfa,
         /// The caller's rbp.
         rbp: CallerRbp,
+    },
+    /// To the caller, whose return address has been popped into a register: rip = register, rsp = rsp + offset, rbp
+    /// unchanged; possible in the innermost frame only.
+    ReturnInRegister {
+        /// The register's DWARF number, 0 to 15.
+        number: u8,
+        /// A multiple of 8 within ±256 KiB.
+        offset: i64,
     },
     /// To the code that a signal interrupted, through the frame that the kernel wrote.
     Signal,
@@ -199,6 +209,7 @@ const KIND_END: u32 = 7;
 const KIND_REGISTER: u32 = 8;
 const KIND_UNSUPPORTED: u32 = 9;
 const KIND_DEREF_INDEX: u32 = 10;
+const KIND_RETURN_REGISTER: u32 = 11;
 
 const RBP_UNCHANGED: u32 = 0;
 const RBP_AT_RBP: u32 = 254;
@@ -219,6 +230,10 @@ impl Rule {
             Step::Signal => Self(KIND_SIGNAL),
             Step::Root => Self(KIND_END),
             Step::Unsupported(cause) => Self::new(KIND_UNSUPPORTED, RBP_UNCHANGED, cause as u32),
+            Step::ReturnInRegister { number, offset } => match encode_register(number, offset) {
+                Some(argument) => Self::new(KIND_RETURN_REGISTER, RBP_UNCHANGED, argument),
+                None => Self::encode(Step::Unsupported(Cause::CfaOffset)),
+            },
             Step::Caller { cfa, rbp } => match encode_cfa(cfa) {
                 Some((kind, argument)) => Self::new(kind, encode_rbp(rbp), argument),
                 None => Self::encode(Step::Unsupported(Cause::CfaOffset)),
@@ -231,6 +246,8 @@ impl Rule {
         let argument = self.0 >> 12;
         let pre = words_to_bytes(sign_extended(argument, 12));
         let post = i64::from(argument >> 12) * 8;
+        let number = (argument & 15) as u8;
+        let offset = words_to_bytes(sign_extended(argument >> 4, 16));
         let cfa = match self.0 & 15 {
             KIND_NONE => return Step::NoInformation,
             KIND_SIGNAL => return Step::Signal,
@@ -246,12 +263,10 @@ impl Rule {
             KIND_PLT => Cfa::Plt {
                 threshold: argument,
             },
-            KIND_REGISTER => Cfa::Register {
-                number: (argument & 15) as u8,
-                offset: words_to_bytes(sign_extended(argument >> 4, 16)),
-            },
+            KIND_REGISTER => Cfa::Register { number, offset },
+            KIND_RETURN_REGISTER => return Step::ReturnInRegister { number, offset },
             KIND_DEREF_INDEX => Cfa::DerefIndex {
-                number: (argument & 15) as u8,
+                number,
                 pre: words_to_bytes(sign_extended(argument >> 4, 12)),
                 post: i64::from(argument >> 16) * 8,
             },
@@ -298,11 +313,13 @@ fn encode_cfa(cfa: Cfa) -> Option<(u32, u32)> {
             KIND_DEREF_INDEX,
             u32::from(number & 15) | encode_signed(pre, 12)? << 4 | encode_unsigned(post, 4)? << 16,
         ),
-        Cfa::Register { number, offset } => (
-            KIND_REGISTER,
-            u32::from(number & 15) | encode_signed(offset, 16)? << 4,
-        ),
+        Cfa::Register { number, offset } => (KIND_REGISTER, encode_register(number, offset)?),
     })
+}
+
+/// A register and an offset of sixteen bits; `None` if that does not fit.
+fn encode_register(number: u8, offset: i64) -> Option<u32> {
+    Some(u32::from(number & 15) | encode_signed(offset, 16)? << 4)
 }
 
 fn encode_rbp(rbp: CallerRbp) -> u32 {
@@ -412,6 +429,10 @@ mod tests {
             }
         }
         assert!(round_trips(Cfa::Plt { threshold: 11 }));
+        for (number, offset) in [(5, 0), (0, 8), (15, -8)] {
+            let step = Step::ReturnInRegister { number, offset };
+            assert_eq!(Rule::encode(step).decode(), step);
+        }
         for step in [Step::NoInformation, Step::Signal, Step::Root] {
             assert_eq!(Rule::encode(step).decode(), step);
         }
@@ -463,6 +484,12 @@ mod tests {
             ),
             0x1001_902a
         );
+        // glibc's vfork behind its first instruction: return address in rdi, CFA = rsp.
+        let vfork = Step::ReturnInRegister {
+            number: 5,
+            offset: 0,
+        };
+        assert_eq!(Rule::encode(vfork).0, 0x0000_500b);
         // CFA = r10 - 16.
         assert_eq!(
             rule(

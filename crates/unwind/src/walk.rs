@@ -170,6 +170,24 @@ impl Frame {
                 *cfa = self.sp.wrapping_add(8);
                 Ok(interrupted)
             }
+            Step::ReturnInRegister { number, offset } => {
+                let ip = self.find_general(number)?;
+                let found = self.sp.wrapping_add_signed(offset);
+                if found < self.sp {
+                    return Err(WalkEnd::StackNotAscending);
+                }
+                *cfa = found;
+                if ip == 0 {
+                    return Err(WalkEnd::Root);
+                }
+                Ok(Self {
+                    ip,
+                    sp: found,
+                    bp: self.bp,
+                    general: None,
+                    is_return_address: true,
+                })
+            }
             Step::Caller { cfa: place, rbp } => {
                 let found = self.find_cfa(place, lookup, &mut read)?;
                 if found <= self.sp {
@@ -594,6 +612,37 @@ mod tests {
             let (frames, end) = process.walk(registers, 16);
             assert_eq!((frames.len(), end), (3, WalkEnd::Root));
         }
+    }
+
+    #[test]
+    fn a_return_address_in_a_register_leads_on_in_the_innermost_frame() {
+        // 1200 vfork: pop %rdi          CFA = rsp + 8
+        // 1201        mov $58,%eax      CFA = rsp, return address in rdi
+        // 1206        syscall
+        // 1208        push %rdi         CFA = rsp + 8, return address in rdi
+        let popped = |offset| Step::ReturnInRegister { number: 5, offset };
+        let rules = below_main(
+            &START_AND_MAIN,
+            &[(0x1200, rsp(8)), (0x1201, popped(0)), (0x1209, popped(8))],
+        );
+        let stack = below_main(&STACK_OF_MAIN, &[(0x7fe8, 0x1109)]);
+        let process = Process {
+            rules: &rules,
+            stack: &stack,
+        };
+        let mut general = [0; 16];
+        general[5] = 0x1109;
+        for (ip, sp) in [(0x1200, 0x7fe8), (0x1208, 0x7ff0), (0x1209, 0x7fe8)] {
+            let registers = Registers {
+                general: Some(general),
+                ..at(ip, sp, BP_OF_MAIN)
+            };
+            let (frames, end) = process.walk(registers, 16);
+            assert_eq!(addresses(&frames), [ip, 0x1109, 0x1015]);
+            assert_eq!((frames[0].cfa, end), (0x7ff0, WalkEnd::Root));
+        }
+        let (frames, end) = process.walk(at(0x1208, 0x7ff0, BP_OF_MAIN), 16);
+        assert_eq!((frames.len(), end), (1, WalkEnd::RegisterLost));
     }
 
     #[test]

@@ -1,0 +1,341 @@
+//! Programs that work in the libraries of `fixtures/c/native_*` and in C's own.
+
+use std::{fs, process::Command};
+
+use viperf_e2e::Need;
+
+use super::{
+    libraries::Library,
+    program::{PROGRAM, Program},
+};
+
+const WORK: Program = Program {
+    file: "native_library.py",
+    library: Some(Library::Work),
+    ..PROGRAM
+};
+
+const THROWING: Program = Program {
+    library: Some(Library::Throwing),
+    ..WORK
+};
+
+const RUST: Program = Program {
+    library: Some(Library::Rust),
+    ..WORK
+};
+
+const FILE: Program = Program {
+    file: "native_files.py",
+    seen: &[(
+        "n:burn_in_c",
+        &["l:python > ... > p:main > p:work > ... > l:libffi > l:libmoved > ..."],
+    )],
+    ..WORK
+};
+
+/// What C compilers and C libraries make of a stack.
+pub(super) const IN_C: [Program; 13] = [
+    Program {
+        name: "alloca",
+        arguments: &["--work", "alloca"],
+        seen: &[(
+            "n:burn_in_c",
+            &["l:python > ... > p:main > p:alloca > ... > n:burn_after_alloca > n:burn_in_c > ..."],
+        )],
+        ..WORK
+    },
+    Program {
+        name: "realigned",
+        arguments: &["--work", "realigned"],
+        seen: &[(
+            "n:burn_in_c",
+            &["l:python > ... > p:main > p:realigned > ... > n:burn_realigned > n:burn_in_c > ..."],
+        )],
+        ..WORK
+    },
+    Program {
+        name: "cfa-in-rbx",
+        arguments: &["--work", "cfa_in_rbx"],
+        seen: &[(
+            "n:burn_in_c",
+            &[
+                "l:python > ... > p:main > p:cfa_in_rbx > ... > n:burn_with_cfa_in_rbx > n:call_with_cfa_in_rbx > n:burn_three_milliseconds > n:burn_in_c > ...",
+            ],
+        )],
+        ..WORK
+    },
+    Program {
+        name: "realigned-alloca",
+        arguments: &["--work", "realigned_alloca"],
+        seen: &[(
+            "n:burn_in_c",
+            &[
+                "l:python > ... > p:main > p:realigned_alloca > ... > n:burn_realigned_after_alloca > n:burn_in_c > ...",
+            ],
+        )],
+        ..WORK
+    },
+    Program {
+        name: "longjmp",
+        arguments: &["--work", "longjmp"],
+        seen: &[(
+            "n:burn_in_c",
+            &[
+                "l:python > ... > p:main > p:longjmp > ... > n:burn_after_longjmp > n:burn_in_c > ...",
+            ],
+        )],
+        ..WORK
+    },
+    Program {
+        name: "context",
+        arguments: &["--work", "context"],
+        // The context's stack ends at its own root; the Python frames are those of the stack that it was entered from.
+        seen: &[(
+            "n:burn_in_c",
+            &[
+                "... > p:<module> > p:main > p:context > ... > n:burn_in_context > n:burn_in_c > ...",
+            ],
+        )],
+        ..WORK
+    },
+    Program {
+        name: "vfork",
+        arguments: &["--work", "vfork"],
+        seen: &[(
+            "n:burn_in_c",
+            &[
+                "l:python > ... > p:main > p:vfork > ... > n:burn_in_vfork > n:burn_in_vfork_child > n:burn_in_c > ...",
+            ],
+        )],
+        ..WORK
+    },
+    Program {
+        name: "without-rows",
+        arguments: &["--work", "without_rows"],
+        seen: &[(
+            "n:burn_in_c",
+            &[
+                "l:python > ... > p:without_rows > ... > n:burn_without_rows > n:call_without_rows > n:burn_three_milliseconds > n:burn_in_c > ...",
+            ],
+        )],
+        ..WORK
+    },
+    Program {
+        name: "chains",
+        arguments: &["--work", "chains"],
+        seen: &[(
+            "n:burn_in_c",
+            &["l:python > ... > p:chains > ... > n:burn_in_chains > \
+               l:code > l:code > l:code > l:code > l:code > l:code > l:code > l:code > \
+               n:burn_three_milliseconds > n:burn_in_c > ..."],
+        )],
+        ..WORK
+    },
+    Program {
+        name: "signal-handler",
+        arguments: &["--work", "interrupted"],
+        seen: &[(
+            "n:handler_in_c",
+            &["l:python > ... > p:main > ... > l:libc > n:handler_in_c > n:burn_in_c > ..."],
+        )],
+        ..WORK
+    },
+    Program {
+        name: "signal-handler-alternate-stack",
+        arguments: &["--work", "interrupted", "--alternate", "1"],
+        seen: &[(
+            "n:handler_in_c",
+            &["l:python > ... > p:main > ... > l:libc > n:handler_in_c > n:burn_in_c > ..."],
+        )],
+        ..WORK
+    },
+    Program {
+        name: "signal-handler-in-python",
+        file: "native_signals.py",
+        library: None,
+        seen: &[
+            (
+                "p:in_handler",
+                &["l:python > ... > p:main > ... > p:handler > p:in_handler > ..."],
+            ),
+            (
+                "n:deflate",
+                &["l:python > ... > p:main > p:compress > ... > n:deflate > ..."],
+            ),
+        ],
+        ..WORK
+    },
+    Program {
+        name: "vdso",
+        arguments: &["--work", "clock"],
+        seen: &[(
+            "l:[vdso]",
+            &["l:python > ... > p:main > p:clock > ... > n:read_clock > ... > l:libc > l:[vdso]"],
+        )],
+        ..WORK
+    },
+];
+
+/// A handler of C, on a C library that has no unwind information.
+pub(super) const ON_MUSL: Program = Program {
+    name: "signal-handler",
+    arguments: &["--work", "interrupted"],
+    library: Some(Library::WorkForMusl),
+    seen: &[(
+        "n:handler_in_c",
+        &["... > p:main > ... > l:libc > n:handler_in_c > n:burn_in_c > ..."],
+    )],
+    ..WORK
+};
+
+/// What other languages make of it.
+pub(super) const IN_OTHER_LANGUAGES: [Program; 4] = [
+    Program {
+        name: "throwing",
+        arguments: &["--work", "throwing"],
+        seen: &[(
+            "n:throwing::catch_one()",
+            &[
+                "l:python > ... > p:main > p:throwing > ... > n:throw_and_catch > n:throwing::catch_one() > ...",
+            ],
+        )],
+        ..THROWING
+    },
+    Program {
+        name: "rust",
+        arguments: &["--work", "in_rust"],
+        seen: &[(
+            "n:native_rust::spin",
+            &[
+                "l:python > ... > p:main > p:in_rust > ... > n:burn_in_rust > n:native_rust::descend > ... > n:native_rust::spin > ...",
+            ],
+        )],
+        ..RUST
+    },
+    Program {
+        name: "rust-panicking",
+        arguments: &["--work", "panicking"],
+        seen: &[(
+            "n:panic_and_catch",
+            &["l:python > ... > p:main > p:panicking > ... > n:panic_and_catch > ..."],
+        )],
+        ..RUST
+    },
+    Program {
+        name: "rust-calls-python",
+        arguments: &["--work", "called_from_rust"],
+        seen: &[(
+            "p:spin",
+            &[
+                "l:python > ... > p:main > p:called_from_rust > ... > n:call_python > n:native_rust::descend > ... > \
+               p:called_from_rust.<locals>.<lambda> > p:spin > ...",
+            ],
+        )],
+        ..RUST
+    },
+];
+
+/// A library whose file is not, or no longer, what its name says.
+pub(super) const FILES: [Program; 5] = [
+    Program {
+        name: "file-deleted",
+        arguments: &["--way", "deleted", "--folder", "$FOLDER"],
+        ..FILE
+    },
+    Program {
+        name: "file-replaced",
+        arguments: &["--way", "replaced", "--folder", "$FOLDER"],
+        ..FILE
+    },
+    Program {
+        name: "file-memfd",
+        arguments: &["--way", "memfd"],
+        seen: &[(
+            "n:burn_in_c",
+            &["l:python > ... > p:main > p:work > ... > l:libffi > n:burn_in_c > ..."],
+        )],
+        ..FILE
+    },
+    Program {
+        name: "file-long-path",
+        arguments: &["--way", "long", "--folder", "$FOLDER"],
+        ..FILE
+    },
+    Program {
+        name: "file-on-overlay",
+        // Neither mount is seen outside, and both go with the program.
+        arguments: &[
+            "--way",
+            "plain",
+            "--folder",
+            "$FOLDER/mounted/merged/folder",
+        ],
+        start: r#"export FOLDER PYTHON
+exec unshare -m --propagation private sh -ec '
+mkdir -p "$FOLDER/mounted"
+mount -t tmpfs tmpfs "$FOLDER/mounted"
+cd "$FOLDER/mounted"
+mkdir lower upper work merged
+mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work merged
+exec "$PYTHON" "$@"' sh "$@""#,
+        system: has_overlay,
+        ..FILE
+    },
+];
+
+const CHILD: Program = Program {
+    file: "native_children.py",
+    // `/bin/true` is no Python, and is gone a moment after it has begun.
+    process: "python",
+    ..PROGRAM
+};
+
+/// Short programs, started one after the other: what happens between `vfork` and `exec`.
+pub(super) const CHILDREN: [Program; 3] = [
+    Program {
+        name: "children-popen",
+        arguments: &["--way", "popen"],
+        seen: &[(
+            "p:popen",
+            &["l:python > ... > p:<module> > p:main > p:popen > ..."],
+        )],
+        ..CHILD
+    },
+    Program {
+        name: "children-spawn",
+        arguments: &["--way", "spawn"],
+        seen: &[(
+            "p:spawn",
+            &["l:python > ... > p:<module> > p:main > p:spawn > ..."],
+        )],
+        ..CHILD
+    },
+    Program {
+        name: "children-fork",
+        arguments: &["--way", "fork"],
+        seen: &[(
+            "p:in_child",
+            &["l:python > ... > p:<module> > p:main > p:fork > p:in_child > ..."],
+        )],
+        ..CHILD
+    },
+];
+
+/// The kernel knows overlay file systems, and this process may mount them where nobody sees it.
+fn has_overlay() -> Need {
+    let private = Command::new("unshare").args(["-m", "true"]).status();
+    if !private.is_ok_and(|status| status.success()) {
+        return Err("no mount namespace can be made".to_owned());
+    }
+    // The kernel may have it as a module; asking to mount nothing loads that.
+    Command::new("mount")
+        .args(["-t", "overlay", "none", "/nowhere"])
+        .output()
+        .ok();
+    let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    match known.contains("\toverlay\n") {
+        true => Ok(()),
+        false => Err("the kernel has no overlay file system".to_owned()),
+    }
+}
