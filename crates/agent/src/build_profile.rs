@@ -6,10 +6,13 @@ use std::{
 };
 
 use viperf_profile::{
-    Frame, FrameHandle, FrameKind, Function, FunctionHandle, Process, ProcessHandle, Profile,
-    ProfileInformation, Sample, SourceRange, StackHandle, Thread, ThreadHandle,
+    Frame, FrameHandle, FrameKind, Function, FunctionHandle, Library, LibraryHandle, Process,
+    ProcessHandle, Profile, ProfileInformation, Sample, SourceRange, StackHandle, Thread,
+    ThreadHandle,
 };
-use viperf_symbolize::{KernelSymbol, NativeSymbol, NoSymbol, Symbolizer};
+use viperf_symbolize::{
+    InlinedFunction, KernelSymbol, NativeSymbol, NoSymbol, Options, Symbolizer,
+};
 
 use crate::{
     RecordOptions, Target, executables::Executable, recording::Recording, stacks::RawFrame,
@@ -37,12 +40,13 @@ pub(crate) fn build(
     started: SystemTime,
     symbolizing: &mut dyn FnMut(usize, usize),
 ) -> Profile {
-    let names = symbolize(recording, symbolizing);
+    let names = symbolize(recording, options, symbolizing);
     let mut builder = Builder {
         recording,
         names,
         profile: Profile::default(),
         frames: HashMap::new(),
+        inlined: HashMap::new(),
     };
     builder.profile.information = information(options, costs, started);
     builder.profile.lost = costs.lost_samples + recording.unknown_stacks;
@@ -111,9 +115,16 @@ fn collect_addresses(recording: &Recording) -> Addresses {
     addresses
 }
 
-fn symbolize(recording: &Recording, symbolizing: &mut dyn FnMut(usize, usize)) -> Names {
+fn symbolize(
+    recording: &Recording,
+    options: &RecordOptions,
+    symbolizing: &mut dyn FnMut(usize, usize),
+) -> Names {
     let addresses = collect_addresses(recording);
-    let symbolizer = Symbolizer::default();
+    let symbolizer = Symbolizer::new(Options {
+        inlined_functions: options.inlined_functions,
+        ..Options::default()
+    });
     let total = addresses.native.len() + 1;
     let mut names = Names {
         native: HashMap::new(),
@@ -154,6 +165,8 @@ struct Builder<'recording> {
     names: Names,
     profile: Profile,
     frames: HashMap<RawFrame, FrameHandle>,
+    /// Those inlined into a native frame, innermost first; only where there are any.
+    inlined: HashMap<RawFrame, Vec<FrameHandle>>,
 }
 
 impl Builder<'_> {
@@ -162,13 +175,14 @@ impl Builder<'_> {
         let recording = self.recording;
         let mut handles = Vec::with_capacity(recording.stacks.all().len());
         for stack in recording.stacks.all() {
-            let frames = stack.frames.iter().enumerate();
-            let mut frames: Vec<FrameHandle> = frames
-                .map(|(index, frame)| {
-                    let caller = stack.frames.get(index + 1);
-                    self.frame(self.part_of_eval(*frame, caller))
-                })
-                .collect();
+            let mut frames: Vec<FrameHandle> = Vec::with_capacity(stack.frames.len());
+            for (index, frame) in stack.frames.iter().enumerate() {
+                let caller = stack.frames.get(index + 1);
+                let frame = self.part_of_eval(*frame, caller);
+                let itself = self.frame(frame);
+                frames.extend(self.inlined.get(&frame).into_iter().flatten());
+                frames.push(itself);
+            }
             if frames.is_empty() {
                 frames.push(self.plain_frame(
                     "no frames of the kinds asked for",
@@ -292,9 +306,11 @@ impl Builder<'_> {
         let handle = match raw {
             RawFrame::Kernel(address) => self.kernel_frame(address),
             RawFrame::Native { executable, svma } => {
+                self.add_inlined(raw, executable, svma, FrameKind::Native);
                 self.native_frame(executable, svma, FrameKind::Native)
             }
             RawFrame::Interpreter { executable, svma } => {
+                self.add_inlined(raw, executable, svma, FrameKind::Interpreter);
                 self.native_frame(executable, svma, FrameKind::Interpreter)
             }
             RawFrame::Address { process, address } => self.generated_frame(process, address),
@@ -323,7 +339,25 @@ impl Builder<'_> {
             function,
             source,
             address: 0,
+            inlined: false,
         })
+    }
+
+    /// What was inlined into the eval call is as much part of the interpreter as the call itself.
+    fn add_inlined(&mut self, raw: RawFrame, executable: u32, svma: u64, kind: FrameKind) {
+        let symbols = self.names.native.get(&executable);
+        let symbol = symbols.and_then(|symbols| symbols.get(&svma)?.as_ref().ok());
+        let Some(symbol) = symbol.filter(|symbol| !symbol.inlined.is_empty()) else {
+            return;
+        };
+        let library = self.recording.executables.find(executable);
+        let library = library.map_or("?", |executable| executable.name.as_str());
+        let profile = &mut self.profile;
+        let frames = symbol
+            .inlined
+            .iter()
+            .map(|inlined| intern_inlined(profile, inlined, svma, library, kind));
+        self.inlined.insert(raw, frames.collect());
     }
 
     fn native_frame(&mut self, executable: u32, svma: u64, kind: FrameKind) -> FrameHandle {
@@ -359,6 +393,7 @@ impl Builder<'_> {
             function,
             source: SourceRange::from_line(line),
             address: svma,
+            inlined: false,
         })
     }
 
@@ -368,6 +403,10 @@ impl Builder<'_> {
             .generated
             .get(&process)
             .and_then(|symbols| symbols.get(&address));
+        let line = match symbol {
+            Some(Ok(symbol)) => symbol.line.unwrap_or(0),
+            _ => 0,
+        };
         let function = match symbol {
             Some(Ok(symbol)) => intern_native(
                 &mut self.profile,
@@ -384,8 +423,9 @@ impl Builder<'_> {
         };
         self.profile.frames.intern(Frame {
             function,
-            source: SourceRange::default(),
+            source: SourceRange::from_line(line),
             address,
+            inlined: false,
         })
     }
 
@@ -399,6 +439,7 @@ impl Builder<'_> {
                     function,
                     source: SourceRange::default(),
                     address,
+                    inlined: false,
                 })
             }
             _ => self.plain_frame("[kernel]", FrameKind::Kernel, address),
@@ -411,8 +452,14 @@ impl Builder<'_> {
             function,
             source: SourceRange::default(),
             address,
+            inlined: false,
         })
     }
+}
+
+fn intern_library(profile: &mut Profile, name: &str) -> LibraryHandle {
+    let name = profile.strings.intern(name);
+    profile.libraries.intern(Library::named(name))
 }
 
 fn intern_native(
@@ -426,13 +473,37 @@ fn intern_native(
         .file
         .as_ref()
         .map(|file| profile.strings.intern(file));
-    let library = Some(profile.strings.intern(library));
+    let library = Some(intern_library(profile, library));
     profile.functions.intern(Function {
         name,
         file,
         library,
         first_line: 0,
         kind,
+    })
+}
+
+fn intern_inlined(
+    profile: &mut Profile,
+    inlined: &InlinedFunction,
+    svma: u64,
+    library: &str,
+    kind: FrameKind,
+) -> FrameHandle {
+    let file = inlined.file.as_ref();
+    let function = Function {
+        name: profile.strings.intern(&inlined.name),
+        file: file.map(|file| profile.strings.intern(file)),
+        library: Some(intern_library(profile, library)),
+        first_line: 0,
+        kind,
+    };
+    let function = profile.functions.intern(function);
+    profile.frames.intern(Frame {
+        function,
+        source: SourceRange::from_line(inlined.line.unwrap_or(0)),
+        address: svma,
+        inlined: true,
     })
 }
 
@@ -443,7 +514,7 @@ fn intern_function(
     kind: FrameKind,
 ) -> FunctionHandle {
     let name = profile.strings.intern(name);
-    let library = library.map(|library| profile.strings.intern(library));
+    let library = library.map(|library| intern_library(profile, library));
     profile.functions.intern(Function {
         name,
         file: None,

@@ -33,6 +33,9 @@ pub struct RecordOptions {
     pub kernel: bool,
     /// Children of the targets, too. Default is `true`.
     pub follow_children: bool,
+    /// Functions that compilers put into native functions, as frames of their own, where debug information tells of
+    /// them. Default is `false`.
+    pub inlined_functions: bool,
 }
 
 impl Default for RecordOptions {
@@ -44,6 +47,7 @@ impl Default for RecordOptions {
             native: true,
             kernel: true,
             follow_children: true,
+            inlined_functions: false,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How long naming many addresses of one file takes: `measure FILE ADDRESSES lines|names START END`,
+//! How long naming many addresses of one file takes: `measure FILE ADDRESSES names|lines|inlines START END`,
 //! the addresses spread over `[START, END)`, both hexadecimal as `readelf -S` shows them.
 
 use std::path::Path;
@@ -16,7 +16,7 @@ fn resident_megabytes() -> u64 {
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let [_, file, count, what, start, end] = arguments.as_slice() else {
-        eprintln!("measure FILE ADDRESSES lines|names START END");
+        eprintln!("measure FILE ADDRESSES names|lines|inlines START END");
         return;
     };
     let hexadecimal = |text: &str| u64::from_str_radix(text, 16).unwrap_or(0);
@@ -26,15 +26,18 @@ fn main() {
         .map(|index| start + (end - start) / count * index)
         .collect();
     let symbolizer = Symbolizer::new(Options {
-        native_lines: what == "lines",
+        native_lines: what != "names",
+        inlined_functions: what == "inlines",
+        ..Options::default()
     });
     for round in ["first", "again"] {
         let before = Instant::now();
         let found = symbolizer.symbolize_file(Path::new(file), &addresses);
         let named = found.iter().flatten().count();
         let with_line = found.iter().flatten().filter(|s| s.line.is_some()).count();
+        let inlined: usize = found.iter().flatten().map(|s| s.inlined.len()).sum();
         eprintln!(
-            "{round}: {:?}, {named} named, {with_line} with a line, peak {} MB",
+            "{round}: {:?}, {named} named, {with_line} with a line, {inlined} inlined, peak {} MB",
             before.elapsed(),
             resident_megabytes()
         );

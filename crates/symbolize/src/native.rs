@@ -1,239 +1,334 @@
-//! Functions and lines inside ELF files, through blazesym.
+//! Names and lines of addresses inside ELF files.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::fs;
+use std::cell::{OnceCell, RefCell};
+use std::collections::VecDeque;
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
-use blazesym::symbolize::source::{Elf, Source};
-use blazesym::symbolize::{Input, Reason, Sym, Symbolized, Symbolizer};
-
-use crate::debug_file::find_debug_file;
-use crate::{NativeSymbol, NoSymbol};
+use crate::debug_file::{DebugFile, Place, find_debug_file, find_shared_names};
+use crate::debug_information::{
+    DebugInformation, Functions, has_debug_information, read_debug_information,
+};
+use crate::decompress::decompress_xz;
+use crate::demangle::demangle;
+use crate::elf_file::ElfFile;
+use crate::search_root::{SearchRoot, open_regular_file};
+use crate::symbol_table::{SymbolTable, read_symbol_table};
+use crate::{NativeFile, NativeSymbol, NoSymbol, Options};
 
 type Symbols = Vec<Result<NativeSymbol, NoSymbol>>;
 
-/// How many sizeless labels inside one function are stepped over to find the function itself.
-const LABELS_STEPPED_OVER: usize = 8;
+/// What opened files may hold in memory together before the one used longest ago is closed.
+const LARGEST_CACHE: usize = 256 << 20;
+/// Every open file holds a few descriptors.
+const MOST_OPEN_FILES: usize = 64;
 
-/// No file is mapped above the lower half of the address space.
-const LARGEST_SVMA: u64 = u64::MAX / 2;
+/// A mini symbol table is some hundred kilobytes.
+const LARGEST_COMPRESSED_TABLE: u64 = 32 << 20;
+const LARGEST_DECOMPRESSED_TABLE: u64 = 128 << 20;
 
-/// Which file it is, whatever it is called: `/proc/self/fd/7` is another file tomorrow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Which file it is, so that a path or descriptor that is used again for another one is noticed.
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct FileIdentity {
     device: u64,
     inode: u64,
     size: u64,
     modified: (i64, i64),
+    /// Separate debug files are looked for by these.
+    root: Option<(u64, u64)>,
+    path: Option<PathBuf>,
 }
 
-/// The executables opened so far; blazesym knows them again by the same identity.
+/// Files that have been symbolized, the last one used in front.
+#[derive(Debug)]
 pub(crate) struct NativeFiles {
-    names: Symbolizer,
-    /// `None` if lines are not wanted.
-    lines: Option<Symbolizer>,
-    debug_files: RefCell<HashMap<FileIdentity, Option<PathBuf>>>,
+    options: Options,
+    /// viperf's own root; `None` if it cannot be opened.
+    own_root: Option<SearchRoot>,
+    opened: RefCell<VecDeque<(FileIdentity, Rc<OpenedFile>)>>,
 }
 
 impl NativeFiles {
-    pub(crate) fn new(native_lines: bool) -> Self {
-        let builder = || Symbolizer::builder().enable_inlined_fns(false);
+    pub(crate) fn new(options: Options) -> Self {
         Self {
-            names: builder().enable_code_info(false).build(),
-            lines: native_lines.then(|| builder().enable_demangling(false).build()),
-            debug_files: RefCell::default(),
+            options,
+            own_root: SearchRoot::own().ok(),
+            opened: RefCell::default(),
         }
     }
 
     /// One result per address of `svmas`, in their order.
-    pub(crate) fn symbolize(&self, path: &Path, svmas: &[u64]) -> Symbols {
-        // The parsers are written for well-formed files and compute with what they read; a file made to
-        // break them shall cost its own names, not the profile.
-        let possible: Vec<u64> = svmas.iter().map(|&svma| svma.min(LARGEST_SVMA)).collect();
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            self.symbolize_unguarded(path, &possible)
-        }));
-        let failed = match outcome {
-            Ok(Ok(symbols)) => return symbols,
-            Ok(Err(reason)) => reason,
-            Err(_panic) => {
-                NoSymbol::Unreadable(format!("{}: its symbols are malformed", path.display()))
+    pub(crate) fn symbolize(&self, file: &NativeFile<'_>, svmas: &[u64]) -> Symbols {
+        let symbols = self
+            .find_or_open(file)
+            .map(|opened| opened.symbolize(svmas, &self.options));
+        self.close_surplus();
+        symbols.unwrap_or_else(|reason| vec![Err(reason); svmas.len()])
+    }
+
+    fn find_or_open(&self, file: &NativeFile<'_>) -> Result<Rc<OpenedFile>, NoSymbol> {
+        let unreadable = |error: &dyn std::fmt::Display| {
+            NoSymbol::Unreadable(format!("{} cannot be read: {error}", file.path.display()))
+        };
+        let handle = open_regular_file(file.path).map_err(|error| unreadable(&error))?;
+        let identity = identify(&handle, file).map_err(|error| unreadable(&error))?;
+        let mut opened = self.opened.borrow_mut();
+        let known = opened.iter().position(|(known, _)| *known == identity);
+        let entry = match known.and_then(|index| opened.remove(index)) {
+            Some(entry) => entry,
+            None => {
+                let elf = ElfFile::read(handle).map_err(|error| unreadable(&error))?;
+                (identity, Rc::new(self.prepare(elf, file)))
             }
         };
-        vec![Err(failed); svmas.len()]
+        let found = Rc::clone(&entry.1);
+        opened.push_front(entry);
+        Ok(found)
     }
 
-    fn symbolize_unguarded(&self, path: &Path, svmas: &[u64]) -> Result<Symbols, NoSymbol> {
-        let debug_file = self.debug_file_of(path)?;
-        let mut symbols = self.find_names(&symbol_tables_of(path), svmas)?;
-        if let Some(debug_file) = &debug_file {
-            self.name_the_rest(&symbol_tables_of(debug_file), svmas, &mut symbols);
+    fn prepare(&self, elf: ElfFile, file: &NativeFile<'_>) -> OpenedFile {
+        let mut roots: Vec<SearchRoot> = file.root.cloned().into_iter().collect();
+        if let Some(own) = &self.own_root
+            && !roots.contains(own)
+        {
+            roots.push(own.clone());
         }
-        // Follows `.gnu_debuglink`, and knows the functions of a file that kept DWARF without symbols.
-        self.name_the_rest(&debug_information_of(path), svmas, &mut symbols);
-        if let Some(lines) = &self.lines {
-            let source = debug_information_of(debug_file.as_deref().unwrap_or(path));
-            add_lines(lines, &source, svmas, &mut symbols);
-        }
-        Ok(symbols)
-    }
-
-    /// Asks another source for the addresses that have no name yet.
-    fn name_the_rest(
-        &self,
-        source: &Source<'_>,
-        svmas: &[u64],
-        symbols: &mut [Result<NativeSymbol, NoSymbol>],
-    ) {
-        let (unnamed, rest): (Vec<_>, Vec<u64>) = symbols
-            .iter_mut()
-            .zip(svmas)
-            .filter(|(symbol, _)| symbol.is_err())
-            .unzip();
-        if rest.is_empty() {
-            return;
-        }
-        // A debug file that cannot be read takes nothing away from what the executable itself said.
-        if let Ok(found) = self.find_names(source, &rest) {
-            for (symbol, found) in unnamed.into_iter().zip(found) {
-                *symbol = found;
-            }
+        OpenedFile {
+            elf,
+            roots,
+            path: path_in_target(file),
+            own_symbols: OnceCell::new(),
+            debug_file: OnceCell::new(),
+            debug_symbols: OnceCell::new(),
+            mini_symbols: OnceCell::new(),
+            debug_information: OnceCell::new(),
         }
     }
 
-    fn find_names(&self, source: &Source<'_>, svmas: &[u64]) -> Result<Symbols, NoSymbol> {
-        let found = self
-            .names
-            .symbolize(source, Input::VirtOffset(svmas))
-            .map_err(|error| NoSymbol::Unreadable(error.to_string()))?;
-        Ok(found
-            .iter()
-            .zip(svmas)
-            .map(|(found, &svma)| match found {
-                Symbolized::Sym(symbol) => self.believe(source, svma, symbol),
-                Symbolized::Unknown(reason) => Err(explain(*reason)),
-            })
-            .collect())
-    }
-
-    /// Accepts a symbol only if it covers `svma`.
-    ///
-    /// blazesym stretches a symbol of `.symtab` that has no size up to the next one. Such a symbol is a
-    /// label in assembly code: the function around it, if any, starts before it and has a size.
-    fn believe(
-        &self,
-        source: &Source<'_>,
-        svma: u64,
-        found: &Sym<'_>,
-    ) -> Result<NativeSymbol, NoSymbol> {
-        if covers(found, svma) {
-            return Ok(named(found));
-        }
-        let mut label = found.addr;
-        for _ in 0..LABELS_STEPPED_OVER {
-            let Some(before) = label.checked_sub(1) else {
-                break;
-            };
-            match self
-                .names
-                .symbolize_single(source, Input::VirtOffset(before))
-            {
-                Ok(Symbolized::Sym(outer)) if covers(&outer, svma) => return Ok(named(&outer)),
-                Ok(Symbolized::Sym(outer)) if outer.size.is_none() => label = outer.addr,
-                _ => break,
-            }
-        }
-        if found.addr == svma && !found.name.is_empty() {
-            return Ok(named(found));
-        }
-        Err(NoSymbol::NoSymbolAtAddress)
-    }
-
-    fn debug_file_of(&self, path: &Path) -> Result<Option<PathBuf>, NoSymbol> {
-        let identity = read_identity(path).map_err(|error| {
-            NoSymbol::Unreadable(format!("{} cannot be read: {error}", path.display()))
-        })?;
-        let mut debug_files = self.debug_files.borrow_mut();
-        let known = debug_files
-            .entry(identity)
-            .or_insert_with(|| find_debug_file(path));
-        Ok(known.clone())
+    fn close_surplus(&self) {
+        let mut opened = self.opened.borrow_mut();
+        let mut held = 0;
+        let kept = opened.iter().position(|(_, file)| {
+            held += file.bytes();
+            held > LARGEST_CACHE
+        });
+        // The file just used stays, however large.
+        let kept = kept.unwrap_or(MOST_OPEN_FILES).clamp(1, MOST_OPEN_FILES);
+        opened.truncate(kept);
     }
 }
 
-/// `.symtab` and `.dynsym` alone. DWARF knows functions too, but not their `.cold` parts by name, so
-/// it comes second.
-fn symbol_tables_of(path: &Path) -> Source<'static> {
-    let mut source = Elf::new(path);
-    source.debug_syms = false;
-    Source::Elf(source)
-}
-
-fn debug_information_of(path: &Path) -> Source<'static> {
-    Source::Elf(Elf::new(path))
-}
-
-fn add_lines(
-    lines: &Symbolizer,
-    source: &Source<'_>,
-    svmas: &[u64],
-    symbols: &mut [Result<NativeSymbol, NoSymbol>],
-) {
-    // A file whose DWARF is damaged is shown without lines.
-    let Ok(found) = lines.symbolize(source, Input::VirtOffset(svmas)) else {
-        return;
-    };
-    for (symbol, found) in symbols.iter_mut().zip(found) {
-        let Some(code) = found.into_sym().and_then(|found| found.code_info) else {
-            continue;
-        };
-        if let Ok(symbol) = symbol {
-            symbol.file = Some(code.to_path().to_string_lossy().into_owned());
-            // Line 0 is DWARF's way to say that the compiler made the instruction up.
-            symbol.line = code.line.filter(|&line| line != 0);
-        }
-    }
-}
-
-fn read_identity(path: &Path) -> io::Result<FileIdentity> {
-    let metadata = fs::metadata(path)?;
-    // A pipe in the place of a library would make the reader wait for ever.
-    if !metadata.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
+fn identify(handle: &File, file: &NativeFile<'_>) -> io::Result<FileIdentity> {
+    let metadata = handle.metadata()?;
     Ok(FileIdentity {
         device: metadata.dev(),
         inode: metadata.ino(),
         size: metadata.size(),
         modified: (metadata.mtime(), metadata.mtime_nsec()),
+        root: file.root.map(SearchRoot::identity),
+        path: path_in_target(file),
     })
 }
 
-/// `svma` is in `[address, address + size)`.
-fn covers(symbol: &Sym<'_>, svma: u64) -> bool {
-    let size = symbol.size.map_or(0, |size| size as u64);
-    !symbol.name.is_empty()
-        && svma
-            .checked_sub(symbol.addr)
-            .is_some_and(|offset| offset < size)
-}
-
-fn named(symbol: &Sym<'_>) -> NativeSymbol {
-    NativeSymbol {
-        name: symbol.name.clone().into_owned(),
-        file: None,
-        line: None,
+/// Where the executable is for the target. For a file that is only known by a path of viperf's own it is that one.
+fn path_in_target(file: &NativeFile<'_>) -> Option<PathBuf> {
+    match file.original_path {
+        Some(path) => Some(path.to_owned()),
+        None => file.path.canonicalize().ok(),
     }
 }
 
-fn explain(reason: Reason) -> NoSymbol {
-    match reason {
-        Reason::MissingSyms => NoSymbol::Stripped,
-        Reason::UnknownAddr => NoSymbol::NoSymbolAtAddress,
-        other => NoSymbol::Unreadable(other.to_string()),
+/// One executable and what belongs to it, read when it is first asked for.
+#[derive(Debug)]
+struct OpenedFile {
+    elf: ElfFile,
+    roots: Vec<SearchRoot>,
+    path: Option<PathBuf>,
+    own_symbols: OnceCell<Result<SymbolTable, NoSymbol>>,
+    debug_file: OnceCell<Option<DebugFile>>,
+    debug_symbols: OnceCell<SymbolTable>,
+    mini_symbols: OnceCell<SymbolTable>,
+    debug_information: OnceCell<Option<DebugInformation>>,
+}
+
+impl OpenedFile {
+    fn symbolize(&self, svmas: &[u64], options: &Options) -> Symbols {
+        let own_symbols = self.own_symbols.get_or_init(|| {
+            read_symbol_table(&self.elf).map_err(|error| {
+                NoSymbol::Unreadable(format!("its symbols cannot be read: {error}"))
+            })
+        });
+        let mut names: Vec<Option<String>> = svmas
+            .iter()
+            .map(|&svma| {
+                let own = own_symbols.as_ref().ok().and_then(|table| table.find(svma));
+                own.or_else(|| self.find_in_other_tables(svma))
+                    .map(demangle)
+            })
+            .collect();
+        self.add_names_of_debug_information(svmas, options, &mut names);
+        let mut symbols: Symbols = names
+            .into_iter()
+            .map(|name| {
+                let name = name.ok_or_else(|| self.explain(own_symbols))?;
+                Ok(NativeSymbol {
+                    name,
+                    file: None,
+                    line: None,
+                    inlined: Vec::new(),
+                })
+            })
+            .collect();
+        self.add_details(svmas, options, &mut symbols);
+        symbols
+    }
+
+    /// The tables behind the file's own, each only asked for what the ones before do not know.
+    fn find_in_other_tables(&self, svma: u64) -> Option<&[u8]> {
+        let debug = self.debug_symbols().find(svma);
+        debug.or_else(|| self.mini_symbols().find(svma))
+    }
+
+    /// Where there is a `.symtab` it has all that DWARF has; DWARF takes long to say that it does not know either.
+    fn add_names_of_debug_information(
+        &self,
+        svmas: &[u64],
+        options: &Options,
+        names: &mut [Option<String>],
+    ) {
+        let unnamed = names
+            .iter_mut()
+            .zip(svmas)
+            .filter(|(name, _)| name.is_none());
+        let (unnamed, svmas): (Vec<&mut Option<String>>, Vec<u64>) = unnamed.unzip();
+        if svmas.is_empty() || self.has_local_names() {
+            return;
+        }
+        if let Some(information) = self.debug_information(options) {
+            let found = information.look_up(&svmas, Functions::Wanted);
+            for (name, found) in unnamed.into_iter().zip(found) {
+                *name = found.name;
+            }
+        }
+    }
+
+    fn has_local_names(&self) -> bool {
+        let own = self.own_symbols.get().and_then(|own| own.as_ref().ok());
+        own.is_some_and(|own| own.has_local_names) || self.debug_symbols().has_local_names
+    }
+
+    /// Lines and inlined functions of what has a name.
+    fn add_details(&self, svmas: &[u64], options: &Options, symbols: &mut Symbols) {
+        if !options.native_lines && !options.inlined_functions {
+            return;
+        }
+        let named = symbols.iter_mut().zip(svmas);
+        let named = named.filter_map(|(symbol, &svma)| Some((symbol.as_mut().ok()?, svma)));
+        let (named, svmas): (Vec<&mut NativeSymbol>, Vec<u64>) = named.unzip();
+        if svmas.is_empty() {
+            return;
+        }
+        let Some(information) = self.debug_information(options) else {
+            return;
+        };
+        let functions = match options.inlined_functions {
+            true => Functions::Wanted,
+            false => Functions::LeftOut,
+        };
+        for (symbol, found) in named
+            .into_iter()
+            .zip(information.look_up(&svmas, functions))
+        {
+            symbol.inlined = found.inlined;
+            if options.native_lines {
+                (symbol.file, symbol.line) = (found.file, found.line);
+            } else {
+                for inlined in &mut symbol.inlined {
+                    (inlined.file, inlined.line) = (None, None);
+                }
+            }
+        }
+    }
+
+    fn explain(&self, own_symbols: &Result<SymbolTable, NoSymbol>) -> NoSymbol {
+        match own_symbols {
+            Err(reason) => reason.clone(),
+            Ok(own) => {
+                let others = [self.debug_symbols(), self.mini_symbols()];
+                match own.has_local_names || others.iter().any(|table| !table.is_empty()) {
+                    true => NoSymbol::NoSymbolAtAddress,
+                    false => NoSymbol::Stripped,
+                }
+            }
+        }
+    }
+
+    fn debug_file(&self) -> Option<&DebugFile> {
+        let found = self.debug_file.get_or_init(|| {
+            let place = Place {
+                roots: self.roots.iter().collect(),
+                path: self.path.as_deref(),
+            };
+            find_debug_file(&self.elf, &place)
+        });
+        found.as_ref()
+    }
+
+    fn debug_symbols(&self) -> &SymbolTable {
+        self.debug_symbols.get_or_init(|| {
+            let file = self.debug_file().map(|found| &found.file);
+            // A debug file that cannot be read takes nothing away from what the executable itself said.
+            file.and_then(|file| read_symbol_table(file).ok())
+                .unwrap_or_default()
+        })
+    }
+
+    fn mini_symbols(&self) -> &SymbolTable {
+        self.mini_symbols
+            .get_or_init(|| read_mini_symbols(&self.elf).unwrap_or_default())
+    }
+
+    fn debug_information(&self, options: &Options) -> Option<&DebugInformation> {
+        let limit = options.largest_debug_information;
+        let read = self.debug_information.get_or_init(|| {
+            if has_debug_information(&self.elf) {
+                return read_debug_information(&self.elf, None, limit).ok();
+            }
+            let found = self.debug_file()?;
+            let shared = find_shared_names(found);
+            read_debug_information(&found.file, shared.as_ref(), limit).ok()
+        });
+        read.as_ref()
+    }
+
+    /// What it holds in memory. The lines and functions decoded so far are about as large as their sections.
+    fn bytes(&self) -> usize {
+        let own = self.own_symbols.get().and_then(|own| own.as_ref().ok());
+        let tables = [own, self.debug_symbols.get(), self.mini_symbols.get()];
+        let tables: usize = tables.into_iter().flatten().map(SymbolTable::bytes).sum();
+        let information = self.debug_information.get().and_then(Option::as_ref);
+        tables + information.map_or(0, |information| 2 * information.bytes)
+    }
+}
+
+/// The symbols that were left out of `.dynsym`, an ELF file of its own compressed by xz.
+/// <https://sourceware.org/gdb/current/onlinedocs/gdb.html/MiniDebugInfo.html>
+fn read_mini_symbols(elf: &ElfFile) -> Option<SymbolTable> {
+    let section = elf.find(".gnu_debugdata")?;
+    let compressed = elf.read_raw(section, LARGEST_COMPRESSED_TABLE).ok()?;
+    let bytes = decompress_xz(&compressed, LARGEST_DECOMPRESSED_TABLE).ok()?;
+    read_symbol_table(&ElfFile::from_memory(bytes).ok()?).ok()
+}
+
+impl<'a> From<&'a Path> for NativeFile<'a> {
+    fn from(path: &'a Path) -> Self {
+        Self {
+            path,
+            original_path: None,
+            root: None,
+        }
     }
 }

@@ -2,111 +2,57 @@
 //!
 //! A line is `START SIZE NAME`, both numbers hexadecimal.
 //! <https://github.com/torvalds/linux/blob/v6.12/tools/perf/Documentation/jit-interface.txt>
-//!
-//! blazesym reads perf maps too, but only together with a live process's mappings, and gives up at the
-//! first bad line; a map that is being written to ends in half a line.
+//! Lines are in the order in which the functions were made.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::io::{self, BufRead, Read};
 
-use viperf_process::{Pid, Tid, read_namespaced_tid};
+use crate::code_map::{Code, CodeMap, LONGEST_NAME, readable_name};
 
-use crate::{NativeSymbol, NoSymbol};
+/// A line is two numbers and a name; a longer one is left out.
+const LONGEST_LINE: u64 = LONGEST_NAME as u64 + 64;
 
-/// A map larger than this is read up to here: 100 bytes for each of 2.5 million functions.
-const LARGEST_MAP: u64 = 256 << 20;
-
-#[derive(Debug, PartialEq, Eq)]
-struct Function {
-    start: u64,
-    size: u64,
-    name: String,
+/// The functions of one perf map. A line that cannot be understood, or is not finished yet, is left out.
+pub(crate) fn decode_perf_map(mut map: impl BufRead) -> io::Result<CodeMap> {
+    let mut functions = CodeMap::default();
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if (&mut map).take(LONGEST_LINE).read_until(b'\n', &mut line)? == 0 {
+            return Ok(functions);
+        }
+        match line.strip_suffix(b"\n") {
+            Some(line) => {
+                if let Some((start, code)) = decode_line(line) {
+                    functions.insert(start, code);
+                }
+            }
+            // Too long, or the end of the file.
+            None => {
+                map.skip_until(b'\n')?;
+            }
+        }
+    }
 }
 
-/// The functions of one perf map, sorted by start; of those at one start the last written comes first.
-#[derive(Debug, Default)]
-pub(crate) struct PerfMap {
-    functions: Vec<Function>,
-}
-
-/// The perf map of process `pid`.
-pub(crate) fn read_perf_map(pid: u32) -> Result<PerfMap, NoSymbol> {
-    let path = perf_map_path(pid);
-    let unreadable = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => NoSymbol::NoPerfMap,
-        _ => NoSymbol::Unreadable(format!("{} cannot be read: {error}", path.display())),
+fn decode_line(line: &[u8]) -> Option<(u64, Code)> {
+    let mut parts = line.trim_ascii().splitn(3, |&byte| byte == b' ');
+    let start = decode_number(parts.next()?)?;
+    let size = decode_number(parts.next()?)?;
+    let name = readable_name(parts.next()?);
+    let code = Code {
+        end: start.checked_add(size)?,
+        name: name.into(),
+        lines: Box::default(),
     };
-    // The file belongs to the target, who may have put a pipe there (opening would wait for ever) or a
-    // link out of its root.
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW)
-        .open(&path)
-        .map_err(unreadable)?;
-    read_regular_file(&file)
-        .map(|bytes| decode_perf_map(&bytes))
-        .map_err(unreadable)
+    Some((start, code))
 }
 
-fn read_regular_file(file: &File) -> io::Result<Vec<u8>> {
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    file.take(LARGEST_MAP).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// Where the process writes its map: below its own root, named after the PID it sees itself under.
-fn perf_map_path(pid: u32) -> PathBuf {
-    let own_pid = read_namespaced_tid(Pid(pid), Tid(pid)).map_or(pid, |Tid(namespaced)| namespaced);
-    PathBuf::from(format!("/proc/{pid}/root/tmp/perf-{own_pid}.map"))
-}
-
-fn decode_perf_map(bytes: &[u8]) -> PerfMap {
-    let mut functions: Vec<Function> = bytes
-        .split(|&byte| byte == b'\n')
-        .filter_map(decode_line)
-        .collect();
-    // Code memory is used again; the last line written about an address is the one that holds.
-    functions.reverse();
-    functions.sort_by_key(|function| function.start);
-    PerfMap { functions }
-}
-
-fn decode_line(line: &[u8]) -> Option<Function> {
-    let line = String::from_utf8_lossy(line);
-    let mut parts = line.trim_ascii().splitn(3, ' ');
-    let number = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).ok();
-    let start = number(parts.next()?)?;
-    let size = number(parts.next()?)?;
-    let name = parts.next()?.trim_ascii();
-    (!name.is_empty()).then(|| Function {
-        start,
-        size,
-        name: name.to_owned(),
-    })
-}
-
-impl PerfMap {
-    /// The function that `address` lies in.
-    pub(crate) fn find(&self, address: u64) -> Option<NativeSymbol> {
-        let behind = self
-            .functions
-            .partition_point(|function| function.start <= address);
-        let start = self.functions.get(behind.checked_sub(1)?)?.start;
-        let first = self
-            .functions
-            .partition_point(|function| function.start < start);
-        let function = self.functions.get(first)?;
-        (address - start < function.size).then(|| NativeSymbol {
-            name: function.name.clone(),
-            file: None,
-            line: None,
-        })
-    }
+fn decode_number(text: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(text).ok()?;
+    // `from_str_radix` takes a sign, too.
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    let are_digits = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    are_digits.then(|| u64::from_str_radix(digits, 16).ok())?
 }
 
 #[cfg(test)]
@@ -115,26 +61,28 @@ mod tests {
 
     const MAP: &[u8] = b"\
 7f0000001000 10 py::first:/srv/app.py
-7f0000001010 10 py::second with spaces:/srv/app.py
+0x7f0000001010 0x10 py::second with spaces:/srv/app.py
 7f0000002000 20 old
 7f0000002000 8 new
 nonsense
-7f00000030";
+7f0000009000 0 empty
+ffffffffffffffff 10 too far
+-1 10 signed
+7f0000003000 10 half a li";
 
-    fn name_at(map: &PerfMap, address: u64) -> Option<String> {
+    fn name_at(map: &CodeMap, address: u64) -> Option<String> {
         map.find(address).map(|symbol| symbol.name)
     }
 
     #[test]
     fn an_address_belongs_to_the_function_whose_size_covers_it() {
-        let map = decode_perf_map(MAP);
-        assert_eq!(
-            name_at(&map, 0x7f00_0000_100f).unwrap(),
-            "py::first:/srv/app.py"
-        );
+        let map = decode_perf_map(MAP).unwrap();
+        assert_eq!(name_at(&map, 0x7f00_0000_100f).unwrap(), "py::first");
+        let file = map.find(0x7f00_0000_1000).unwrap().file;
+        assert_eq!(file.as_deref(), Some("/srv/app.py"));
         assert_eq!(
             name_at(&map, 0x7f00_0000_1010).unwrap(),
-            "py::second with spaces:/srv/app.py"
+            "py::second with spaces"
         );
         assert_eq!(name_at(&map, 0x7f00_0000_1020), None);
         assert_eq!(name_at(&map, 0), None);
@@ -142,36 +90,23 @@ nonsense
 
     #[test]
     fn of_two_lines_about_one_address_the_later_holds() {
-        let map = decode_perf_map(MAP);
+        let map = decode_perf_map(MAP).unwrap();
         assert_eq!(name_at(&map, 0x7f00_0000_2000).unwrap(), "new");
         assert_eq!(name_at(&map, 0x7f00_0000_2010), None);
     }
 
     #[test]
-    fn half_a_line_at_the_end_is_left_out() {
-        assert_eq!(decode_perf_map(MAP).functions.len(), 4);
+    fn lines_that_make_no_sense_or_are_not_finished_are_left_out() {
+        assert_eq!(decode_perf_map(MAP).unwrap().len(), 3);
     }
 
     #[test]
-    fn a_process_without_a_map_says_so() {
-        assert_eq!(
-            read_perf_map(std::process::id()).err(),
-            Some(NoSymbol::NoPerfMap)
-        );
-    }
-
-    #[test]
-    fn the_map_of_a_live_process_is_found_through_its_root() {
-        let mut child = std::process::Command::new("sleep")
-            .arg("60")
-            .spawn()
-            .unwrap();
-        let path = format!("/tmp/perf-{}.map", child.id());
-        std::fs::write(&path, MAP).unwrap();
-        let map = read_perf_map(child.id());
-        std::fs::remove_file(&path).unwrap();
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert_eq!(name_at(&map.unwrap(), 0x7f00_0000_2001).unwrap(), "new");
+    fn an_endless_line_costs_no_memory_and_hides_no_other() {
+        let mut map = b"1000 10 ".to_vec();
+        map.extend(std::iter::repeat_n(b'x', 1 << 20));
+        map.extend(b"\n2000 10 after\n");
+        let functions = decode_perf_map(&*map).unwrap();
+        assert_eq!(functions.len(), 1);
+        assert_eq!(name_at(&functions, 0x2000).unwrap(), "after");
     }
 }

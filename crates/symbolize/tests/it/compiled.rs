@@ -49,12 +49,12 @@ template int twice<int>(int);
 }
 "#;
 
-struct Built {
+pub(crate) struct Built {
     folder: TempDir,
-    library: PathBuf,
+    pub(crate) library: PathBuf,
 }
 
-fn build(compiler: &str, name: &str, source: &str, flags: &[&str]) -> Built {
+pub(crate) fn build(compiler: &str, name: &str, source: &str, flags: &[&str]) -> Built {
     let folder = TempDir::new().unwrap();
     let source_path = folder.path().join(name);
     let library = folder.path().join("library.so");
@@ -66,16 +66,16 @@ fn build(compiler: &str, name: &str, source: &str, flags: &[&str]) -> Built {
     Built { folder, library }
 }
 
-fn build_c() -> Built {
+pub(crate) fn build_c() -> Built {
     build("gcc", "library.c", C_LIBRARY, &[])
 }
 
-fn path_text(path: &Path) -> &str {
+pub(crate) fn path_text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
 fn symbolizer() -> Symbolizer {
-    Symbolizer::new(Options { native_lines: true })
+    Symbolizer::new(Options::default())
 }
 
 fn name_at(path: &Path, svma: u64) -> Result<String, NoSymbol> {
@@ -83,7 +83,7 @@ fn name_at(path: &Path, svma: u64) -> Result<String, NoSymbol> {
     found.remove(0).map(|symbol| symbol.name)
 }
 
-fn address_of(path: &Path, name: &str) -> u64 {
+pub(crate) fn address_of(path: &Path, name: &str) -> u64 {
     let listing = oracle::run("nm", &[path_text(path)]);
     let line = listing
         .lines()
@@ -161,6 +161,7 @@ fn without_lines_only_the_name_is_given() {
     let exported = address_of(&built.library, "exported");
     let symbolizer = Symbolizer::new(Options {
         native_lines: false,
+        ..Options::default()
     });
     let found = symbolizer.symbolize_file(&built.library, &[exported]);
     let symbol = found[0].as_ref().unwrap();

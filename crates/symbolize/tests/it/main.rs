@@ -6,7 +6,13 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod aliases;
 mod compiled;
+mod cython;
+mod debug_files;
+mod generated;
+mod hostile;
+mod inlined;
 mod installed;
 mod kernel;
 mod oracle;

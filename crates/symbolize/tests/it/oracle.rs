@@ -57,3 +57,37 @@ pub(crate) fn lines(path: &Path, addresses: &[u64]) -> Vec<String> {
         .map(|line| line.split(" (").next().unwrap().to_owned())
         .collect()
 }
+
+/// `FUNCTION FILE:LINE` of each inlined function and the function itself, innermost first, for each address.
+pub(crate) fn inlined_frames(path: &Path, addresses: &[u64]) -> Vec<Vec<String>> {
+    let addresses: Vec<String> = addresses.iter().map(|a| format!("{a:#x}")).collect();
+    let mut arguments = vec!["-a", "-i", "-f", "-C", "-e", path.to_str().unwrap()];
+    arguments.extend(addresses.iter().map(String::as_str));
+    let output = run("addr2line", &arguments);
+    let mut frames: Vec<Vec<String>> = Vec::new();
+    let mut lines = output.lines();
+    while let Some(line) = lines.next() {
+        if line.starts_with("0x") {
+            frames.push(Vec::new());
+            continue;
+        }
+        let place = lines.next().unwrap().split(" (").next().unwrap();
+        frames.last_mut().unwrap().push(format!("{line} {place}"));
+    }
+    frames
+}
+
+/// As hexadecimal digits.
+pub(crate) fn build_id(path: &Path) -> String {
+    let notes = run("readelf", &["-n", path.to_str().unwrap()]);
+    let id = notes
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Build ID: "));
+    id.unwrap().to_owned()
+}
+
+/// Whether a tool is there and succeeds.
+pub(crate) fn try_run(program: &str, arguments: &[&str]) -> bool {
+    let output = Command::new(program).args(arguments).output();
+    output.is_ok_and(|output| output.status.success())
+}

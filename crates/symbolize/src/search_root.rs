@@ -1,0 +1,191 @@
+//! Folders that are taken for `/`: viperf's own, and those of targets, whose contents are hostile.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::hash::{Hash, Hasher};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+
+/// The root folder of a mount namespace or a chroot, held open.
+///
+/// Open it while a process of the container lives: `/proc/PID/root` is gone with the process, an opened folder is not.
+/// (The file systems mounted below it are, once the last process of the mount namespace has ended.)
+/// A clone is cheap and shares the folder.
+///
+/// Whatever is opened below it stays below it: a symbolic link to `/etc/passwd` in a container leads to the container's,
+/// however often `..` is in it. Only regular files are opened; opening a FIFO waits, opening a device can do anything.
+#[derive(Clone, Debug)]
+pub struct SearchRoot {
+    directory: Arc<OwnedFd>,
+    /// Device and inode number.
+    identity: (u64, u64),
+}
+
+/// Two that were opened by different names, or for different processes, are equal if they are one folder.
+impl PartialEq for SearchRoot {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity == other.identity
+    }
+}
+
+impl Eq for SearchRoot {}
+
+impl Hash for SearchRoot {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.identity.hash(state);
+    }
+}
+
+impl SearchRoot {
+    /// The root folder that viperf itself sees.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn own() -> io::Result<Self> {
+        Self::open(Path::new("/"))
+    }
+
+    /// The root folder that process `pid` sees.
+    ///
+    /// # Errors
+    /// The process has ended, or belongs to somebody else and the privilege to look at it is missing.
+    pub fn of_process(pid: u32) -> io::Result<Self> {
+        Self::open(Path::new(&format!("/proc/{pid}/root")))
+    }
+
+    /// Takes the folder at `path`, links followed, for a root.
+    ///
+    /// # Errors
+    /// There is no such folder, or it cannot be opened.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = File::from(openat(CWD, path, flags, Mode::empty())?);
+        let metadata = directory.metadata()?;
+        Ok(Self {
+            directory: Arc::new(directory.into()),
+            identity: (metadata.dev(), metadata.ino()),
+        })
+    }
+
+    /// Device and inode number.
+    pub(crate) fn identity(&self) -> (u64, u64) {
+        self.identity
+    }
+
+    /// Opens the regular file at `path`, counted from this root; links in it are followed within the root.
+    pub(crate) fn open_file(&self, path: &Path) -> io::Result<File> {
+        self.open_with(path, OFlags::empty())
+    }
+
+    /// As [`Self::open_file`], but the last part of `path` must not be a link.
+    pub(crate) fn open_file_itself(&self, path: &Path) -> io::Result<File> {
+        self.open_with(path, OFlags::NOFOLLOW)
+    }
+
+    fn open_with(&self, path: &Path, flags: OFlags) -> io::Result<File> {
+        let handle = openat2(
+            &*self.directory,
+            path,
+            OFlags::PATH | OFlags::CLOEXEC | flags,
+            Mode::empty(),
+            ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
+        )?;
+        open_handle(handle)
+    }
+}
+
+/// Opens the regular file at `path`, links followed, `/proc/self/fd/N` included.
+pub(crate) fn open_regular_file(path: &Path) -> io::Result<File> {
+    let handle = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    open_handle(handle)
+}
+
+/// The handle opens nothing by itself; what it is a handle of can be looked at, and no other file can take its place
+/// before it is opened.
+fn open_handle(handle: OwnedFd) -> io::Result<File> {
+    let handle = File::from(handle);
+    let metadata = handle.metadata()?;
+    if metadata.is_symlink() {
+        return Err(io::Error::other("it is a symbolic link"));
+    }
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    File::open(format!("/proc/self/fd/{}", handle.as_raw_fd()))
+}
+
+/// `path` without the `/` it starts with and without `..`, for a path of the target that is put behind another one.
+pub(crate) fn relative(path: &Path) -> PathBuf {
+    let parts = path.components().filter_map(|part| match part {
+        std::path::Component::Normal(part) => Some(part),
+        _ => None,
+    });
+    parts.collect::<Vec<&OsStr>>().iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Read;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn contents(file: io::Result<File>) -> io::Result<String> {
+        let mut text = String::new();
+        file?.read_to_string(&mut text)?;
+        Ok(text)
+    }
+
+    #[test]
+    fn nothing_leads_out_of_a_root() {
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("file"), "outside").unwrap();
+        let folder = outside.path().join("root");
+        fs::create_dir_all(folder.join("in")).unwrap();
+        fs::write(folder.join("file"), "inside").unwrap();
+        let absolute = outside.path().join("file");
+        symlink(&absolute, folder.join("absolute")).unwrap();
+        symlink("../../../../file", folder.join("in/upwards")).unwrap();
+        symlink("/file", folder.join("in/link")).unwrap();
+        let root = SearchRoot::open(&folder).unwrap();
+        let open = |path: &str| contents(root.open_file(Path::new(path)));
+        assert_eq!(open("/file").unwrap(), "inside");
+        assert_eq!(open("in/link").unwrap(), "inside");
+        assert_eq!(open("in/upwards").unwrap(), "inside");
+        assert_eq!(open("../file").unwrap(), "inside");
+        assert!(open("absolute").is_err());
+        let itself = root.open_file_itself(Path::new("in/link"));
+        assert!(itself.unwrap_err().to_string().contains("symbolic link"));
+    }
+
+    #[test]
+    fn only_regular_files_are_opened_and_none_waits() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("fifo");
+        rustix::fs::mkfifoat(CWD, &fifo, Mode::RUSR).unwrap();
+        let root = SearchRoot::open(folder.path()).unwrap();
+        assert!(root.open_file(Path::new("fifo")).is_err());
+        assert!(open_regular_file(&fifo).is_err());
+        assert!(open_regular_file(Path::new("/dev/null")).is_err());
+        assert!(open_regular_file(folder.path()).is_err());
+    }
+
+    #[test]
+    fn a_root_of_a_process_is_that_of_this_one_without_containers() {
+        let own = SearchRoot::own().unwrap();
+        let by_number = SearchRoot::of_process(std::process::id()).unwrap();
+        assert_eq!(own, by_number);
+        assert!(SearchRoot::of_process(u32::MAX).is_err());
+    }
+
+    #[test]
+    fn what_leads_upwards_is_left_out_of_a_path() {
+        assert_eq!(relative(Path::new("/a/../../b/./c")), Path::new("a/b/c"));
+    }
+}
