@@ -148,6 +148,16 @@ pub struct Process {
     pub runtime: u64,
     /// AVMA of `PyCode_Type`.
     pub code_type: u64,
+    /// The number of the executable that holds the interpreter.
+    pub interpreter: u32,
+    /// Learnt by the kernel: how far the CFA of an eval call lies above its entry; 0: not yet.
+    pub eval_above_entry: u32,
+    /// Learnt by the kernel: the rule that leads from an eval call to its caller.
+    pub eval_rule: u32,
+    /// Padding.
+    pub reserved: u32,
+    /// Learnt by the kernel: the word of a native frame that is an eval call.
+    pub eval_word: u64,
     /// Offsets of its CPython.
     pub layout: PythonLayout,
 }

@@ -158,6 +158,7 @@ impl FoundPython {
             return false;
         };
         kernel.layout = layout;
+        kernel.interpreter = self.executable;
         kernel.flags |= PROCESS_PYTHON;
         kernel.runtime = self.load_bias.avma(self.interpreter.runtime);
         kernel.code_type = self.load_bias.avma(self.interpreter.code_type);

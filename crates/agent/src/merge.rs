@@ -161,7 +161,11 @@ fn native_frame(word: Word) -> Option<MergedFrame> {
         Word::Reason(reason) => Some(MergedFrame::Reason(
             reason.unwrap_or(Reason::NativeUnsupportedRule),
         )),
-        Word::Python { .. } | Word::Entry { .. } | Word::EntryAddress(_) | Word::Unknown(_) => None,
+        Word::Python { .. }
+        | Word::Entry { .. }
+        | Word::EntryAddress(_)
+        | Word::Suspended
+        | Word::Unknown(_) => None,
     }
 }
 

@@ -162,6 +162,7 @@ void viperf_host_walk(struct host *of_walker, const struct sampled *sampled, str
 	__builtin_memcpy(s->cfas, sampled->cfas, s->native.frames * sizeof(u64));
 	for (u32 i = 0; i < before; i++)
 		s->stack.words[i] = ~(u64)i;
+	prepare_python(s);
 	walk_python(s);
 	outcome->words = &s->stack.words[before];
 	outcome->word_count = s->python.words;

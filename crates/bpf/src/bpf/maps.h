@@ -117,9 +117,20 @@ struct native_walk {
 	u32 innermost;
 	u32 exact_ip;
 	u32 bp_known;
-	/* Frames and words so far; they differ by the reason word. */
+	/* Frames, reasons between them included, and words so far; they differ by the reason word at the end. */
 	u32 frames;
 	u32 words;
+	/* The code of the frame in hand has no file. */
+	u32 generated;
+	/* Once the way is lost: the CFA of the next eval call, which the walk must meet; and how it was lost, after how many
+	 * frames. */
+	u64 expected_cfa;
+	u32 lost_frames;
+	u32 lost_reason;
+	u32 lost_in_generated;
+	u32 guessed_leaf;
+	/* Frames before the way was lost first; 0: it was not. */
+	u32 certain_frames;
 	u32 reserved;
 };
 struct python_walk {
@@ -127,6 +138,8 @@ struct python_walk {
 	u64 frame;
 	/* The outermost frame, which runs nothing (3.15). */
 	u64 base_frame;
+	/* 3.11: the frame before which the run in hand ends. */
+	u64 boundary;
 	/* Where there are cframes: the one of the frames in hand, and the one at which the walk began. */
 	u64 cframe;
 	u64 first_cframe;
@@ -154,12 +167,21 @@ struct thread_list_walk {
 	u32 broken;
 	u32 reserved;
 };
+struct entry_search {
+	u64 at;
+	/* The cframe that is part of the thread state. */
+	u64 root;
+	u64 above;
+	u64 found;
+};
 /* The sampled thread's states, the innermost first where that is known. */
 struct own_thread_states {
 	u64 found[MAX_OWN_THREAD_STATES];
 	u32 count;
 	/* There may be more. */
 	u32 missing;
+	/* Why it could not be found out, or 0. */
+	u64 reason;
 };
 struct scratch {
 	struct stack_record stack;
@@ -169,12 +191,14 @@ struct scratch {
 	struct python_walk python;
 	struct thread_list_walk list;
 	struct own_thread_states thread_states;
+	struct entry_search entries;
 	u64 fsbase;
 	/* User space finishes the native walk and finds the owners. */
 	u32 deferred;
 	/* Code objects that this sample has defined. */
 	u32 definitions;
 	u64 cfas[MAX_NATIVE_FRAMES];
+	u32 rules[MAX_NATIVE_FRAMES];
 	/* Eight bytes more than an offset can name. */
 	u8 frame_block[FRAME_BLOCK_BYTES + 8];
 	u8 code_block[CODE_BLOCK_BYTES + 8];

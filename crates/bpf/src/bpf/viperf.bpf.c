@@ -130,6 +130,7 @@ int on_cpu_sample(struct bpf_perf_event_data *context)
 	s->stack.kernel_count = size > 0 ? size / sizeof(u64) : 0;
 	s->stack.native_count = 0;
 	s->stack.python_count = 0;
+	prepare_python(s);
 	if (read_registers(s, task))
 		end_native(s, REASON_NATIVE_UNREADABLE);
 	else

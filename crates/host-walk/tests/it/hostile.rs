@@ -6,7 +6,7 @@ use std::{
 };
 
 use fastrand::Rng;
-use viperf_abi::{LAYOUT_CALL_PER_FRAME, LAYOUT_CFRAME, LAYOUT_IS_ENTRY, Word, limit};
+use viperf_abi::{LAYOUT_CALL_PER_FRAME, LAYOUT_CFRAME, LAYOUT_CFRAME_PER_RUN, Word, limit};
 use viperf_host_walk::{Thread, Walk, Walker};
 
 use crate::{
@@ -159,24 +159,29 @@ fn walk_endless(image: &Image, code: u64, kind: Endless, cfas: &[u64]) -> Walk {
                 }
             }
         };
-        let is_entry = match kind {
+        let ends_run = |frame: u64| match kind {
             Endless::Frames => false,
             Endless::Entries => true,
             Endless::Alternating => frame & 1024 != 0,
         };
+        let is_entry = ends_run(frame);
         put(u64::from(fields.code), &code.to_le_bytes());
         put(u64::from(fields.previous), &(frame + 1024).to_le_bytes());
         if let (true, Some(owner), Some(value)) = (is_entry, fields.owner, fields.entry_owner) {
             put(owner.into(), &[value]);
         }
-        if let (true, true) = (is_entry, layout.flags & LAYOUT_IS_ENTRY != 0) {
-            put(layout.frame_is_entry.into(), &[1]);
-        }
         put(
             512 + u64::from(layout.cframe_previous),
             &(frame + 1024 + 512).to_le_bytes(),
         );
-        if layout.flags & (LAYOUT_CFRAME | LAYOUT_CALL_PER_FRAME) == LAYOUT_CFRAME {
+        if let (true, true) = (is_entry, layout.flags & LAYOUT_CFRAME_PER_RUN != 0) {
+            put(layout.frame_is_entry.into(), &[1]);
+        }
+        // 3.11: where the cframe before is, the run ends.
+        let is_boundary = layout.flags & LAYOUT_CFRAME_PER_RUN == 0
+            || !matches!(kind, Endless::Frames)
+            || frame == first & !1023;
+        if layout.flags & (LAYOUT_CFRAME | LAYOUT_CALL_PER_FRAME) == LAYOUT_CFRAME && is_boundary {
             put(
                 512 + u64::from(layout.cframe_current_frame),
                 &frame.to_le_bytes(),
@@ -399,7 +404,7 @@ fn is_well_formed(word: &Word, is_last: bool, native_frames: usize) -> bool {
     match word {
         Word::Python { unit, .. } => *unit >= -1,
         Word::Entry { owner } => owner.is_none_or(|owner| usize::from(owner) < native_frames),
-        Word::EntryAddress(_) => true,
+        Word::EntryAddress(_) | Word::Suspended => true,
         Word::Reason(reason) => is_last && reason.is_ok(),
         _ => false,
     }
