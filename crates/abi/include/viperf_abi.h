@@ -14,11 +14,15 @@
 enum limit {
 	/* What bpf_get_stack gives at most (kernel.perf_event_max_stack). */
 	MAX_KERNEL_FRAMES = 127,
-	MAX_NATIVE_FRAMES = 512,
-	/* Python frames and entry marks together; CPython's own recursion limit is 1,000. */
-	MAX_PYTHON_WORDS = 1280,
+	/* So many frames are walked at most; of more than LEAFMOST_NATIVE and ROOTMOST together, those between are left out. */
+	MAX_NATIVE_FRAMES = 2048,
+	LEAFMOST_NATIVE = 1024,
+	/* Python frames and entry marks together, likewise. */
+	MAX_PYTHON_WORDS = 4096,
+	LEAFMOST_PYTHON = 1536,
+	ROOTMOST = 512,
 	/* Power of two above all sections and their reason words, so that an index can be masked. */
-	MAX_STACK_WORDS = 2048,
+	MAX_STACK_WORDS = 4096,
 	/* A string of a code object, in bytes as CPython stores it. */
 	MAX_TEXT_BYTES = 1024,
 	MAX_LINE_TABLE_BYTES = 8192,
@@ -321,7 +325,11 @@ struct stack_record {
 	unsigned short kernel_count;
 	unsigned short native_count;
 	unsigned short python_count;
-	unsigned short reserved;
+	/* Words left out before the last ROOTMOST of the section's frames, which are a ring then: its first one is the number of
+	 * words left out, modulo ROOTMOST. */
+	unsigned short native_skipped;
+	unsigned short python_skipped;
+	unsigned short reserved[3];
 	unsigned long long words[MAX_STACK_WORDS];
 };
 

@@ -11,9 +11,12 @@ pub mod limit {
     }
     limits! {
         MAX_KERNEL_FRAMES = 127;
-        MAX_NATIVE_FRAMES = 512;
-        MAX_PYTHON_WORDS = 1280;
-        MAX_STACK_WORDS = 2048;
+        MAX_NATIVE_FRAMES = 2048;
+        LEAFMOST_NATIVE = 1024;
+        MAX_PYTHON_WORDS = 4096;
+        LEAFMOST_PYTHON = 1536;
+        ROOTMOST = 512;
+        MAX_STACK_WORDS = 4096;
         MAX_TEXT_BYTES = 1024;
         MAX_LINE_TABLE_BYTES = 8192;
         ROWS_PER_SHARD = 65536;
@@ -219,8 +222,12 @@ pub struct StackRecord {
     pub native_count: u16,
     /// Words in the Python section.
     pub python_count: u16,
-    /// Zero.
-    pub reserved: u16,
+    /// Native frames left out before the last `ROOTMOST`, which are a ring then.
+    pub native_skipped: u16,
+    /// Python words left out likewise.
+    pub python_skipped: u16,
+    /// Padding.
+    pub reserved: [u16; 3],
 }
 
 /// `struct text_header`: a string as CPython stores it.

@@ -34,6 +34,49 @@ struct Frame {
 /// The same Python section with a mark of its owner after every frame that has one.
 pub(crate) fn mark_owners(native: &[u64], python: &[u64], marks: CallMarks<'_>) -> Vec<u64> {
     let native: Vec<Word> = native.iter().copied().map(Word::decode).collect();
+    let is_gap = |word: &u64| matches!(Word::decode(*word), Word::Reason(_));
+    let gap = python
+        .iter()
+        .position(is_gap)
+        .filter(|gap| gap + 1 < python.len());
+    match gap {
+        // Frames were left out. What is younger is counted from the youngest call, what is older from the oldest.
+        Some(gap) => {
+            let (younger, older) = python.split_at(gap + 1);
+            let mut words = mark_from_youngest(&native, younger, marks);
+            words.extend(mark_from_oldest(&native, older, marks));
+            words
+        }
+        None => mark_from_youngest(&native, python, marks),
+    }
+}
+
+/// The frames behind a gap, which end with the oldest one.
+fn mark_from_oldest(native: &[Word], python: &[u64], marks: CallMarks<'_>) -> Vec<u64> {
+    let mut owners: Vec<Option<u16>> = Vec::new();
+    let mut frames = Vec::new();
+    for word in python {
+        match Word::decode(*word) {
+            Word::Python { .. } => frames.push(*word),
+            Word::Entry { owner } => owners.push(owner),
+            Word::Reason(_) => return python.to_vec(),
+            _ => {}
+        }
+    }
+    if owners.is_empty() && is_whole(native) {
+        let calls = (0..native.len()).filter(|index| is_call(native, *index, marks));
+        owners = calls.map(|index| u16::try_from(index).ok()).collect();
+    }
+    let missing = frames.len().saturating_sub(owners.len());
+    let spare = owners.len().saturating_sub(frames.len());
+    let mut words: Vec<u64> = frames.iter().take(missing).copied().collect();
+    for (frame, owner) in frames.iter().skip(missing).zip(owners.iter().skip(spare)) {
+        words.extend([*frame, Word::Entry { owner: *owner }.encode()]);
+    }
+    words
+}
+
+fn mark_from_youngest(native: &[Word], python: &[u64], marks: CallMarks<'_>) -> Vec<u64> {
     let mut frames: Vec<Frame> = Vec::new();
     let mut owners = Vec::new();
     let mut rest = None;
@@ -53,10 +96,10 @@ pub(crate) fn mark_owners(native: &[u64], python: &[u64], marks: CallMarks<'_>) 
         }
     }
     let (owners, unexplained) = if owners.is_empty() {
-        count_calls(&native, &frames, rest.is_some(), marks)
+        count_calls(native, &frames, rest.is_some(), marks)
     } else {
-        let is_whole = is_whole(&native) && rest.is_none();
-        pair_with_objects(&native, &frames, owners, is_whole, marks)
+        let is_whole = is_whole(native) && rest.is_none();
+        pair_with_objects(native, &frames, owners, is_whole, marks)
     };
     let mut words = Vec::with_capacity(2 * frames.len() + 1);
     let mut owners = owners.into_iter();
@@ -98,8 +141,7 @@ fn count_calls(
     // A generator that passes an exception on to another one has no caller in 3.9 (_gen_throw): older frames are not to be had.
     let is_cut_off = frames.last().is_some_and(|frame| frame.is_suspended);
     let frame_count = frames.len() - usize::from(is_cut_off);
-    let is_greenlet =
-        |word: &Word| matches!(word, Word::Native { executable, .. } if (marks.is_greenlet)(*executable));
+    let is_greenlet = |word: &Word| matches!(word, Word::Native { executable, .. } if (marks.is_greenlet)(*executable));
     let started_at = find_start(native, is_greenlet, |index| is_call(native, index, marks));
     let calls: Vec<usize> = (0..started_at.unwrap_or(native.len()))
         .filter(|index| is_call(native, *index, marks))
@@ -152,10 +194,7 @@ fn pair_with_objects(
         }
         owners.next().map(Call::Owner)
     });
-    (
-        calls.collect(),
-        unexplained.then_some(Reason::MergeNoOwner),
-    )
+    (calls.collect(), unexplained.then_some(Reason::MergeNoOwner))
 }
 
 /// Where the greenlet in hand was started: its library's frames behind at least one call of its own.
@@ -339,6 +378,29 @@ mod tests {
         let native = [CALL, OTHER, CALL, OTHER];
         let marked = mark(&native, &[python(1), python(2), SUSPENDED]);
         assert_eq!(marked, [python(1), entry(0), python(2), 5 << 60 | 2006]);
+    }
+
+    #[test]
+    fn behind_a_gap_frames_are_counted_from_the_oldest() {
+        const LEFT_OUT: u64 = 5 << 60 | 2003;
+        let native = [CALL, OTHER, CALL, 5 << 60 | 1008, CALL, OTHER, CALL, OTHER];
+        let words = [python(1), python(2), LEFT_OUT, python(8), python(9)];
+        let expected = [
+            python(1),
+            entry(0),
+            python(2),
+            entry(2),
+            LEFT_OUT,
+            python(8),
+            entry(4),
+            python(9),
+            entry(6),
+        ];
+        assert_eq!(mark(&native, &words), expected);
+        // 3.10, with an object whose frame is in the gap.
+        let words = [python(1), entry(0), LEFT_OUT, entry(4), python(9), entry(6)];
+        let expected = [python(1), entry(0), LEFT_OUT, python(9), entry(6)];
+        assert_eq!(mark(&native, &words), expected);
     }
 
     #[test]

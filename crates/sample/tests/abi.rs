@@ -20,7 +20,7 @@ use libbpf_rs::btf::{
 use viperf_abi::{
     CODE_CLASS, CODE_OLD_CLASS, CODE_SHIM, CaptureRecord, CodeIdentity, CodeKey, CodeRecord,
     Configuration, LAYOUT_BACK_LINKS, LAYOUT_BYTE_STRINGS, LAYOUT_CALL_PER_FRAME, LAYOUT_CFRAME,
-    LAYOUT_GLIBC_KEYS, LAYOUT_CFRAME_PER_RUN, LAYOUT_MUSL_KEYS, LINE_TABLE_LNOTAB,
+    LAYOUT_CFRAME_PER_RUN, LAYOUT_GLIBC_KEYS, LAYOUT_MUSL_KEYS, LINE_TABLE_LNOTAB,
     LINE_TABLE_LNOTAB_UNSIGNED, LINE_TABLE_LOCATIONS, LINE_TABLE_RANGES, Lost, Mapping,
     PROCESS_NEVER_DEFER, PROCESS_PYTHON, PROCESS_READ, PROCESS_STARTS_TARGET, PROCESS_TARGET,
     Process, ProcessRecord, PythonLayout, Reason, RecordHeader, RecordKind, SAMPLE_CALL_PER_FRAME,
@@ -144,6 +144,8 @@ fn records_are_the_same_in_c_and_rust() {
             kernel_count,
             native_count,
             python_count,
+            native_skipped,
+            python_skipped,
             reserved
         } + "words"
     );

@@ -115,11 +115,11 @@ __noinline int learn_eval_call(u32 owner, u64 entry)
 	u64 word, distance;
 	u32 tgid, rule;
 
-	if (!s || owner >= MAX_NATIVE_FRAMES)
+	if (!s)
 		return 0;
-	word = s->stack.words[(s->stack.kernel_count + owner) & (MAX_STACK_WORDS - 1)];
-	rule = s->rules[owner & (MAX_NATIVE_FRAMES - 1)];
-	distance = s->cfas[owner & (MAX_NATIVE_FRAMES - 1)] - entry;
+	word = s->stack.words[(s->stack.kernel_count + frame_place(owner)) & (MAX_STACK_WORDS - 1)];
+	rule = s->rules[frame_place(owner)];
+	distance = s->cfas[frame_place(owner)] - entry;
 	/* Another evaluator (PEP 523) has a frame of another size. */
 	if (word >> 60 != WORD_NATIVE || ((word >> 40) & 0xfffff) != s->process.interpreter ||
 	    ((rule & 15) != RULE_RSP && (rule & 15) != RULE_RBP) || distance >= LARGEST_DISTANCE)

@@ -90,11 +90,10 @@ struct known_stack {
 	u64 hash;
 	/* Chunks of words ever written to `words` before this stack's. */
 	u64 position;
+	u64 sections;
 	u32 chunks;
-	u32 sections;
 	/* The same words can mean other things in another process: an address without a file does. */
 	u32 epoch;
-	u32 reserved;
 };
 struct stack_cache {
 	u64 head;
@@ -131,7 +130,12 @@ struct native_walk {
 	u32 guessed_leaf;
 	/* Frames before the way was lost first; 0: it was not. */
 	u32 certain_frames;
+	/* Why the walk ended too early, or 0. */
+	u32 end_reason;
+	/* Frames that were overwritten, and the CFA of the last of them. */
+	u32 skipped;
 	u32 reserved;
+	u64 skipped_cfa;
 };
 struct python_walk {
 	u64 thread_state;
@@ -197,16 +201,18 @@ struct scratch {
 	u32 deferred;
 	/* Code objects that this sample has defined. */
 	u32 definitions;
-	u64 cfas[MAX_NATIVE_FRAMES];
-	u32 rules[MAX_NATIVE_FRAMES];
+	/* Of the frames that are kept; the last ROOTMOST places are a ring (kept_place), for masking twice as many. */
+	u64 cfas[2 * LEAFMOST_NATIVE];
+	u32 rules[2 * LEAFMOST_NATIVE];
 	/* Eight bytes more than an offset can name. */
 	u8 frame_block[FRAME_BLOCK_BYTES + 8];
 	u8 code_block[CODE_BLOCK_BYTES + 8];
 	/* Of the code object in hand; on the stack it would leave too little to the calls (512 bytes for all, until 6.6). */
 	struct code_identity identity;
 };
+/* One for each CPU. An ordinary array, as stack_caches. */
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, u32);
 	__type(value, struct scratch);
@@ -228,9 +234,21 @@ struct {
 
 static __always_inline struct scratch *find_scratch(void)
 {
-	u32 zero = 0;
+	u32 cpu = bpf_get_smp_processor_id();
 
-	return bpf_map_lookup_elem(&scratches, &zero);
+	return bpf_map_lookup_elem(&scratches, &cpu);
+}
+
+/* Where a section keeps its word of this index: the leaf-most ones in order, then those that come last, over and over. */
+static __always_inline u32 kept_place(u32 index, u32 leafmost)
+{
+	return index < leafmost ? index : leafmost + ((index - leafmost) & (ROOTMOST - 1));
+}
+
+/* The same for what is kept beside the words of native frames. */
+static __always_inline u32 frame_place(u32 index)
+{
+	return kept_place(index, LEAFMOST_NATIVE) & (2 * LEAFMOST_NATIVE - 1);
 }
 
 static __always_inline int read_user(void *to, u32 size, u64 address)

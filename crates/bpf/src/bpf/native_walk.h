@@ -83,28 +83,22 @@ __noinline s64 find_rule(u32 first, u32 count, u32 pc)
 	return found;
 }
 
-static __always_inline void push_native(struct scratch *s, u64 word)
-{
-	u32 index = s->stack.kernel_count + s->native.words;
-
-	s->stack.words[index & (MAX_STACK_WORDS - 1)] = word;
-	s->native.words++;
-}
-
 /* A frame, or a reason between frames: what has no CFA owns no Python frames. */
 static __always_inline void push_frame(struct scratch *s, u64 word, u64 cfa, u32 rule)
 {
-	u32 index = s->native.frames & (MAX_NATIVE_FRAMES - 1);
+	u32 place = frame_place(s->native.frames);
 
-	s->cfas[index] = cfa;
-	s->rules[index] = rule;
+	if (s->native.frames >= LEAFMOST_NATIVE + ROOTMOST)
+		s->native.skipped_cfa = s->cfas[place];
+	s->cfas[place] = cfa;
+	s->rules[place] = rule;
+	s->stack.words[(s->stack.kernel_count + place) & (MAX_STACK_WORDS - 1)] = word;
 	s->native.frames++;
-	push_native(s, word);
 }
 
 static __always_inline int end_native(struct scratch *s, u64 reason)
 {
-	push_native(s, reason_word(reason));
+	s->native.end_reason = reason;
 	return 1;
 }
 
@@ -186,7 +180,7 @@ static __always_inline int cross_signal(struct scratch *s)
 	/* rbp at 120, rbx, rdx, rax, rcx, rsp at 160, rip at 168. */
 	if (read_user(saved, sizeof(saved), s->native.sp + 120))
 		return end_native(s, REASON_NATIVE_UNREADABLE);
-	s->cfas[(s->native.frames - 1) & (MAX_NATIVE_FRAMES - 1)] = s->native.sp + 8;
+	s->cfas[frame_place(s->native.frames - 1)] = s->native.sp + 8;
 	s->native.bp = saved[0];
 	s->native.sp = saved[5];
 	s->native.ip = saved[6];
@@ -270,14 +264,15 @@ static __always_inline int guess_caller(struct scratch *s, u64 cfa, u32 rule)
 	if (cfa >= s->native.expected_cfa || read_user(&return_address, sizeof(return_address), cfa - 8) ||
 	    !follows_call(return_address, callee) || go_to_caller(s, rule, cfa))
 		return 0;
-	s->cfas[(s->native.frames - 1) & (MAX_NATIVE_FRAMES - 1)] = cfa;
+	s->cfas[frame_place(s->native.frames - 1)] = cfa;
 	return 1;
 }
 
 /* push %rbp; mov %rsp,%rbp */
 static __always_inline int guess_by_frame_pointer(struct scratch *s)
 {
-	return s->native.generated && s->native.bp_known && !(s->native.bp & 7) && s->native.bp >= s->native.sp &&
+	/* Back from a wrong guess there must still be the frames before it. */
+	return s->native.frames < LEAFMOST_NATIVE && s->native.generated && s->native.bp_known && !(s->native.bp & 7) && s->native.bp >= s->native.sp &&
 	       guess_caller(s, s->native.bp + 16, RULE_RBP | 2 << 4);
 }
 
@@ -290,7 +285,6 @@ __noinline int resume_at_eval_call(void)
 	if (!s)
 		return 1;
 	s->native.frames = s->native.lost_frames;
-	s->native.words = s->native.lost_frames;
 	cfa = s->native.expected_cfa;
 	if (s->native.guessed_leaf) {
 		/* The registers are those of the innermost frame still. */
@@ -352,7 +346,7 @@ static __always_inline int end_at_root(struct scratch *s)
 /* To the caller: its return address is at CFA - 8, its rbp where the rule says. */
 static __always_inline int step_to_caller(struct scratch *s, u32 rule, u64 cfa)
 {
-	u32 index = (s->native.frames - 1) & (MAX_NATIVE_FRAMES - 1);
+	u32 place = frame_place(s->native.frames - 1);
 	u64 reason;
 
 	if (s->native.expected_cfa && cfa >= s->native.expected_cfa) {
@@ -365,8 +359,8 @@ static __always_inline int step_to_caller(struct scratch *s, u32 rule, u64 cfa)
 	reason = go_to_caller(s, rule, cfa);
 	if (reason)
 		return lose_way(reason);
-	s->cfas[index] = cfa;
-	s->rules[index] = rule;
+	s->cfas[place] = cfa;
+	s->rules[place] = rule;
 	return s->native.ip == 0 ? end_at_root(s) : 0;
 }
 
@@ -446,6 +440,21 @@ __noinline int walk_native_steps(void)
 		if (walk_native_step())
 			return 1;
 	return 0;
+}
+
+/* The native section, once the walk is over. */
+static __always_inline void close_native(struct scratch *s)
+{
+	u32 kept = s->native.frames;
+
+	if (kept > LEAFMOST_NATIVE + ROOTMOST)
+		kept = LEAFMOST_NATIVE + ROOTMOST;
+	s->native.skipped = s->native.frames - kept;
+	s->native.words = kept;
+	if (s->native.end_reason) {
+		s->stack.words[(s->stack.kernel_count + kept) & (MAX_STACK_WORDS - 1)] = reason_word(s->native.end_reason);
+		s->native.words++;
+	}
 }
 
 #endif

@@ -34,7 +34,7 @@ enum {
 
 static __always_inline void push_python(struct scratch *s, u64 word)
 {
-	u32 index = s->stack.kernel_count + s->native.words + s->python.words;
+	u32 index = s->stack.kernel_count + s->native.words + kept_place(s->python.words, LEAFMOST_PYTHON);
 
 	s->stack.words[index & (MAX_STACK_WORDS - 1)] = word;
 	s->python.words++;
@@ -181,6 +181,20 @@ static __always_inline int end_chain(struct scratch *s)
 	return restart_or_end(s, REASON_PYTHON_CUT_OFF);
 }
 
+/* Whether the native frame at the cursor owns the entry in hand. Frames that were left out are one: the mark that user space
+ * puts in their place. */
+static __always_inline int owns_entry(struct scratch *s)
+{
+	u32 cursor = s->python.cursor;
+
+	if (s->native.skipped && cursor >= LEAFMOST_NATIVE) {
+		if (cursor == LEAFMOST_NATIVE)
+			return s->native.skipped_cfa > s->python.entry;
+		cursor += s->native.skipped - 1;
+	}
+	return s->cfas[frame_place(cursor)] > s->python.entry;
+}
+
 /* Moves the cursor by one native frame, or marks the owner. */
 static __always_inline int search_owner(struct scratch *s)
 {
@@ -192,8 +206,8 @@ static __always_inline int search_owner(struct scratch *s)
 		return 0;
 	}
 	/* Below the innermost frame there is nobody's stack. */
-	if (s->python.entry >= s->registers.by_position[SAVED_SP] && s->python.cursor < s->native.frames) {
-		if (s->cfas[s->python.cursor & (MAX_NATIVE_FRAMES - 1)] <= s->python.entry) {
+	if (s->python.entry >= s->registers.by_position[SAVED_SP] && s->python.cursor < s->native.frames - s->native.skipped + !!s->native.skipped) {
+		if (!owns_entry(s)) {
 			s->python.cursor++;
 			return 0;
 		}
@@ -360,10 +374,21 @@ static __always_inline void walk_python(struct scratch *s)
 	if (start_python(s, s->thread_states.found[0]))
 		return;
 	/* The search for owners runs over the native frames once for each thread state. */
-	for (int i = 0; i <= (MAX_PYTHON_WORDS + MAX_OWN_THREAD_STATES * MAX_NATIVE_FRAMES) / PYTHON_STEPS_AT_ONCE; i++)
+	for (int i = 0; i <= (MAX_PYTHON_WORDS + MAX_OWN_THREAD_STATES * (LEAFMOST_NATIVE + ROOTMOST)) / PYTHON_STEPS_AT_ONCE; i++)
 		if (walk_python_steps())
 			return;
 	end_python(s, REASON_PYTHON_TOO_DEEP);
+}
+
+/* The Python section, once the walk is over. */
+static __always_inline void close_python(struct scratch *s)
+{
+	u32 kept = s->python.words;
+
+	if (kept > LEAFMOST_PYTHON + ROOTMOST)
+		kept = LEAFMOST_PYTHON + ROOTMOST;
+	s->stack.python_count = kept;
+	s->stack.python_skipped = s->python.words - kept;
 }
 
 #endif

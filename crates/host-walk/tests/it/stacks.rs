@@ -422,10 +422,7 @@ fn calls_of_3_10_whose_cframes_are_gone_have_no_mark() {
             place,
             stack.state + u64::from(image.layout.thread_state.root_cframe.unwrap()),
         );
-        assert_eq!(
-            Session::default().show_stack(&image, &stack),
-            "f+1 main+2"
-        );
+        assert_eq!(Session::default().show_stack(&image, &stack), "f+1 main+2");
     }
 }
 
