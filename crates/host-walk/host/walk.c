@@ -115,6 +115,12 @@ long bpf_probe_read_user_str(void *to, u32 size, const void *address)
 	return size;
 }
 
+/* There is one CPU. */
+u32 bpf_get_smp_processor_id(void)
+{
+	return 0;
+}
+
 long bpf_ringbuf_output(void *ring, void *record, u64 size, u64 flags)
 {
 	(void)ring;
