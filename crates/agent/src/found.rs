@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The kernel's array of mappings is shared by all processes: so many with a file, and so many without, are used of one.
-const MAPPINGS_OF_A_KIND: usize = 4096;
+const MAPPINGS_OF_A_KIND: usize = 32_768;
 
 /// What is needed to read a process.
 pub(crate) struct Readers<'recording> {

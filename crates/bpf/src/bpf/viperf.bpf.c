@@ -35,6 +35,13 @@ static __always_inline void walk_native(struct scratch *s)
 			break;
 }
 
+/* Half way through execve the old program's memory is gone and the new one's is not in use: there is no user stack. */
+static __always_inline int has_lost_its_memory(struct scratch *s, struct task_struct *task)
+{
+	return s->native.end_reason == REASON_NATIVE_UNREADABLE && s->native.frames <= 1 &&
+	       bpf_core_field_exists(task->in_execve) && BPF_CORE_READ_BITFIELD_PROBED(task, in_execve);
+}
+
 static __always_inline void report_process(u32 kind, u32 tgid, u32 parent, u32 epoch)
 {
 	struct process_record record = {
@@ -132,6 +139,11 @@ int on_cpu_sample(struct bpf_perf_event_data *context)
 		end_native(s, REASON_NATIVE_UNREADABLE);
 	else
 		walk_native(s);
+	if (has_lost_its_memory(s, task)) {
+		s->native.frames = 0;
+		s->native.end_reason = 0;
+		s->process.flags &= ~PROCESS_PYTHON;
+	}
 	close_native(s);
 	s->deferred = is_deferred(s);
 	s->stack.sample.flags = s->deferred ? SAMPLE_DEFERRED : 0;
