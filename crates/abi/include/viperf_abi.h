@@ -14,11 +14,15 @@
 enum limit {
 	/* What bpf_get_stack gives at most (kernel.perf_event_max_stack). */
 	MAX_KERNEL_FRAMES = 127,
-	MAX_NATIVE_FRAMES = 512,
-	/* Python frames and entry marks together; CPython's own recursion limit is 1,000. */
-	MAX_PYTHON_WORDS = 1280,
+	/* So many frames are walked at most; of more than LEAFMOST_NATIVE and ROOTMOST together, those between are left out. */
+	MAX_NATIVE_FRAMES = 2048,
+	LEAFMOST_NATIVE = 1024,
+	/* Python frames and entry marks together, likewise. */
+	MAX_PYTHON_WORDS = 4096,
+	LEAFMOST_PYTHON = 1536,
+	ROOTMOST = 512,
 	/* Power of two above all sections and their reason words, so that an index can be masked. */
-	MAX_STACK_WORDS = 2048,
+	MAX_STACK_WORDS = 4096,
 	/* A string of a code object, in bytes as CPython stores it. */
 	MAX_TEXT_BYTES = 1024,
 	MAX_LINE_TABLE_BYTES = 8192,
@@ -73,6 +77,9 @@ enum word_kind {
 	WORD_REASON = 5,
 	/* As WORD_ENTRY in a deferred sample: 60 bits, the C-stack address whose owner is still to be found. */
 	WORD_ENTRY_ADDRESS = 6,
+	/* The Python frame before this word has a value stack to go on with, so that it may be one that no eval call runs: a
+	 * generator that passes an exception on to another one (3.9, 3.10). */
+	WORD_SUSPENDED = 7,
 };
 
 /* Why a stack is incomplete. Thousands: 1 native walk, 2 Python walk, 3 merge, 4 process. Never renumbered. */
@@ -165,7 +172,10 @@ struct python_layout {
 	/* Pointer to the instruction, or its 32-bit index with LAYOUT_CALL_PER_FRAME. */
 	unsigned short frame_instruction;
 	unsigned short frame_owner;
+	/* With LAYOUT_CFRAME_PER_RUN. */
 	unsigned short frame_is_entry;
+	/* What tells whether an eval call runs the frame: f_stacktop, or f_stackdepth with LAYOUT_CFRAME; 0: not needed. */
+	unsigned short frame_stack_top;
 	unsigned short entry_owner;
 	/* Which copy of the bytecode the frame runs; 0: there are none. */
 	unsigned short frame_copy;
@@ -188,6 +198,8 @@ struct python_layout {
 	unsigned short code_local_count;
 	unsigned short code_variable_names;
 	unsigned short code_cell_names;
+	/* With frame_stack_top. */
+	unsigned short code_flags;
 	unsigned short text_length;
 	/* 0 with LAYOUT_BYTE_STRINGS. */
 	unsigned short text_state;
@@ -212,9 +224,9 @@ struct python_layout {
 enum layout_flag {
 	/* A chain of cframes on the C stack accompanies the chain of frames (3.10 to 3.12). */
 	LAYOUT_CFRAME = 1,
-	/* A frame with is_entry set ends its group and the cframe is the group's address (3.11);
-	 * otherwise a frame whose owner is entry_owner does, and is the address itself. */
-	LAYOUT_IS_ENTRY = 2,
+	/* The cframe is the address of a run of frames, which ends before the frame that the previous cframe is at (3.11);
+	 * otherwise a frame whose owner is entry_owner ends it, and is the address itself. */
+	LAYOUT_CFRAME_PER_RUN = 2,
 	/* pthread keys are where glibc has them. */
 	LAYOUT_GLIBC_KEYS = 4,
 	/* pthread keys are where musl has them. */
@@ -261,6 +273,15 @@ struct process {
 	/* AVMA of _PyRuntime and of PyCode_Type. */
 	unsigned long long runtime;
 	unsigned long long code_type;
+	/* The number of the executable that holds the interpreter. */
+	unsigned int interpreter;
+	/* What the kernel has learnt of the interpreter's eval calls, from 3.10 on; user space leaves it 0. Their CFA is so far
+	 * above what Python's frames know of the call (0: not learnt), by this rule it leads to the caller, and the word of a
+	 * native frame that is such a call. */
+	unsigned int eval_above_entry;
+	unsigned int eval_rule;
+	unsigned int reserved;
+	unsigned long long eval_word;
 	struct python_layout layout;
 };
 
@@ -304,7 +325,11 @@ struct stack_record {
 	unsigned short kernel_count;
 	unsigned short native_count;
 	unsigned short python_count;
-	unsigned short reserved;
+	/* Words left out before the last ROOTMOST of the section's frames, which are a ring then: its first one is the number of
+	 * words left out, modulo ROOTMOST. */
+	unsigned short native_skipped;
+	unsigned short python_skipped;
+	unsigned short reserved[3];
 	unsigned long long words[MAX_STACK_WORDS];
 };
 

@@ -2,7 +2,8 @@ use std::mem::{align_of, size_of};
 
 use crate::{
     CaptureRecord, CodeIdentity, CodeKey, CodeRecord, Configuration, Mapping, Process,
-    ProcessRecord, RecordHeader, RecordKind, SampleRecord, StackRecord, TextHeader, UnwindRow,
+    ProcessRecord, Reason, RecordHeader, RecordKind, SampleRecord, StackRecord, TextHeader,
+    UnwindRow, Word, limit,
 };
 
 /// A struct of integers without padding, for which any bytes are a value.
@@ -178,9 +179,37 @@ fn decode_stack(bytes: &[u8]) -> Option<Record<'_>> {
     Some(Record::Stack {
         sample: record.sample,
         kernel: section(record.kernel_count)?,
-        native: section(record.native_count)?,
-        python: section(record.python_count)?,
+        native: unroll_section(
+            section(record.native_count)?,
+            limit::LEAFMOST_NATIVE,
+            record.native_skipped,
+            Reason::NativeTooDeep,
+        )?,
+        python: unroll_section(
+            section(record.python_count)?,
+            limit::LEAFMOST_PYTHON,
+            record.python_skipped,
+            Reason::PythonTooDeep,
+        )?,
     })
+}
+
+/// Puts the last words of a section that was too deep in order, behind a reason that stands for those left out: of the
+/// `leafmost` first words and the ring that follows, before which `skipped` words were left out. `None` when the section is
+/// too short for that.
+#[must_use]
+pub fn unroll_section(
+    mut words: Vec<u64>,
+    leafmost: usize,
+    skipped: u16,
+    reason: Reason,
+) -> Option<Vec<u64>> {
+    if skipped > 0 {
+        let ring = words.get_mut(leafmost..leafmost + limit::ROOTMOST)?;
+        ring.rotate_left(usize::from(skipped) % limit::ROOTMOST);
+        words.insert(leafmost, Word::Reason(Ok(reason)).encode());
+    }
+    Some(words)
 }
 
 #[cfg(test)]
@@ -203,7 +232,9 @@ mod tests {
             kernel_count: kernel,
             native_count: native,
             python_count: python,
-            reserved: 0,
+            native_skipped: 0,
+            python_skipped: 0,
+            reserved: [0; 3],
         };
         let mut bytes = record.as_bytes().to_vec();
         bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
@@ -225,6 +256,30 @@ mod tests {
         assert_eq!(
             (sample.tid, kernel, native, python),
             (7, vec![10], vec![20, 21], vec![30])
+        );
+    }
+
+    #[test]
+    fn what_was_left_out_of_a_deep_section_is_marked_and_the_rest_is_in_order() {
+        let kept = limit::LEAFMOST_NATIVE + limit::ROOTMOST;
+        // 700 frames too many, written as the kernel does: the last ones over and over into the ring.
+        let mut words = vec![0; kept];
+        for frame in 0..kept + 700 {
+            let place = match frame.checked_sub(limit::LEAFMOST_NATIVE) {
+                Some(behind) => limit::LEAFMOST_NATIVE + behind % limit::ROOTMOST,
+                None => frame,
+            };
+            words[place] = frame as u64;
+        }
+        let words =
+            unroll_section(words, limit::LEAFMOST_NATIVE, 700, Reason::NativeTooDeep).unwrap();
+        let leafmost = 0..limit::LEAFMOST_NATIVE as u64;
+        let rootmost = (limit::LEAFMOST_NATIVE + 700) as u64..(kept + 700) as u64;
+        let expected: Vec<u64> = leafmost.chain([5 << 60 | 1008]).chain(rootmost).collect();
+        assert_eq!(words, expected);
+        assert_eq!(
+            unroll_section(vec![1], limit::LEAFMOST_NATIVE, 1, Reason::NativeTooDeep),
+            None
         );
     }
 

@@ -12,10 +12,10 @@ mod reason;
 mod records;
 mod word;
 
-pub use decode::{CodeText, PlainData, Record, decode_record};
+pub use decode::{CodeText, PlainData, Record, decode_record, unroll_section};
 pub use python_layout::{
     LAYOUT_BACK_LINKS, LAYOUT_BYTE_STRINGS, LAYOUT_CALL_PER_FRAME, LAYOUT_CFRAME,
-    LAYOUT_GLIBC_KEYS, LAYOUT_IS_ENTRY, LAYOUT_MUSL_KEYS, PythonLayout,
+    LAYOUT_CFRAME_PER_RUN, LAYOUT_GLIBC_KEYS, LAYOUT_MUSL_KEYS, PythonLayout,
 };
 pub use reason::Reason;
 pub use records::{

@@ -1,7 +1,7 @@
 /// A chain of cframes on the C stack accompanies the chain of frames (3.10 to 3.12).
 pub const LAYOUT_CFRAME: u32 = 1;
-/// A frame with `is_entry` set ends its group, and the cframe is the group's address (3.11).
-pub const LAYOUT_IS_ENTRY: u32 = 2;
+/// The cframe is the address of a run of frames, which ends before the frame that the previous cframe is at (3.11).
+pub const LAYOUT_CFRAME_PER_RUN: u32 = 2;
 /// pthread keys are where glibc has them.
 pub const LAYOUT_GLIBC_KEYS: u32 = 4;
 /// pthread keys are where musl has them.
@@ -41,6 +41,7 @@ pub struct PythonLayout {
     pub frame_instruction: u16,
     pub frame_owner: u16,
     pub frame_is_entry: u16,
+    pub frame_stack_top: u16,
     pub entry_owner: u16,
     pub frame_copy: u16,
     pub frame_locals: u16,
@@ -57,6 +58,7 @@ pub struct PythonLayout {
     pub code_local_count: u16,
     pub code_variable_names: u16,
     pub code_cell_names: u16,
+    pub code_flags: u16,
     pub text_length: u16,
     pub text_state: u16,
     pub text_kind_shift: u16,

@@ -11,9 +11,12 @@ pub mod limit {
     }
     limits! {
         MAX_KERNEL_FRAMES = 127;
-        MAX_NATIVE_FRAMES = 512;
-        MAX_PYTHON_WORDS = 1280;
-        MAX_STACK_WORDS = 2048;
+        MAX_NATIVE_FRAMES = 2048;
+        LEAFMOST_NATIVE = 1024;
+        MAX_PYTHON_WORDS = 4096;
+        LEAFMOST_PYTHON = 1536;
+        ROOTMOST = 512;
+        MAX_STACK_WORDS = 4096;
         MAX_TEXT_BYTES = 1024;
         MAX_LINE_TABLE_BYTES = 8192;
         ROWS_PER_SHARD = 65536;
@@ -148,6 +151,16 @@ pub struct Process {
     pub runtime: u64,
     /// AVMA of `PyCode_Type`.
     pub code_type: u64,
+    /// The number of the executable that holds the interpreter.
+    pub interpreter: u32,
+    /// Learnt by the kernel: how far the CFA of an eval call lies above its entry; 0: not yet.
+    pub eval_above_entry: u32,
+    /// Learnt by the kernel: the rule that leads from an eval call to its caller.
+    pub eval_rule: u32,
+    /// Padding.
+    pub reserved: u32,
+    /// Learnt by the kernel: the word of a native frame that is an eval call.
+    pub eval_word: u64,
     /// Offsets of its CPython.
     pub layout: PythonLayout,
 }
@@ -209,8 +222,12 @@ pub struct StackRecord {
     pub native_count: u16,
     /// Words in the Python section.
     pub python_count: u16,
-    /// Zero.
-    pub reserved: u16,
+    /// Native frames left out before the last `ROOTMOST`, which are a ring then.
+    pub native_skipped: u16,
+    /// Python words left out likewise.
+    pub python_skipped: u16,
+    /// Padding.
+    pub reserved: [u16; 3],
 }
 
 /// `struct text_header`: a string as CPython stores it.

@@ -14,6 +14,7 @@ pub enum WordKind {
     Entry = 4,
     Reason = 5,
     EntryAddress = 6,
+    Suspended = 7,
 }
 
 impl WordKind {
@@ -25,6 +26,7 @@ impl WordKind {
         (Self::Entry, "WORD_ENTRY"),
         (Self::Reason, "WORD_REASON"),
         (Self::EntryAddress, "WORD_ENTRY_ADDRESS"),
+        (Self::Suspended, "WORD_SUSPENDED"),
     ];
 }
 
@@ -59,7 +61,9 @@ pub enum Word {
     },
     /// The same in a deferred sample: the C-stack address whose owner is still to be found.
     EntryAddress(u64),
-    /// The walk of this section ended here too early.
+    /// The Python frame before it may be one that no eval call runs (3.9, 3.10).
+    Suspended,
+    /// The way was lost here: the section's walk ended too early, or native frames are missing before the next word.
     Reason(Result<Reason, u16>),
     /// A word of a kind that this version does not know.
     Unknown(u64),
@@ -86,6 +90,7 @@ impl Word {
             },
             5 => Self::Reason(Reason::from_code(payload as u16).ok_or(payload as u16)),
             6 => Self::EntryAddress(payload),
+            7 if payload == 0 => Self::Suspended,
             _ => Self::Unknown(word),
         }
     }
@@ -109,6 +114,7 @@ impl Word {
                 owner.unwrap_or(crate::limit::NO_OWNER_U16).into(),
             ),
             Self::EntryAddress(address) => word(WordKind::EntryAddress, address),
+            Self::Suspended => word(WordKind::Suspended, 0),
             Self::Reason(Ok(reason)) => word(WordKind::Reason, reason as u64),
             Self::Reason(Err(code)) => word(WordKind::Reason, code.into()),
             Self::Unknown(word) => word,

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The kernel's array of mappings is shared by all processes: so many with a file, and so many without, are used of one.
-const MAPPINGS_OF_A_KIND: usize = 4096;
+const MAPPINGS_OF_A_KIND: usize = 32_768;
 
 /// What is needed to read a process.
 pub(crate) struct Readers<'recording> {
@@ -158,6 +158,7 @@ impl FoundPython {
             return false;
         };
         kernel.layout = layout;
+        kernel.interpreter = self.executable;
         kernel.flags |= PROCESS_PYTHON;
         kernel.runtime = self.load_bias.avma(self.interpreter.runtime);
         kernel.code_type = self.load_bias.avma(self.interpreter.code_type);

@@ -2,7 +2,7 @@
 
 use viperf_abi::{
     LAYOUT_BACK_LINKS, LAYOUT_BYTE_STRINGS, LAYOUT_CALL_PER_FRAME, LAYOUT_CFRAME,
-    LAYOUT_GLIBC_KEYS, LAYOUT_IS_ENTRY, LAYOUT_MUSL_KEYS, LINE_TABLE_LNOTAB,
+    LAYOUT_CFRAME_PER_RUN, LAYOUT_GLIBC_KEYS, LAYOUT_MUSL_KEYS, LINE_TABLE_LNOTAB,
     LINE_TABLE_LNOTAB_UNSIGNED, LINE_TABLE_LOCATIONS, LINE_TABLE_RANGES, PythonLayout, limit,
 };
 use viperf_cpython::{Layout, LineTableKind};
@@ -79,7 +79,7 @@ pub(crate) fn line_table_kind(number: u32) -> Option<LineTableKind> {
 fn flags(layout: &Layout, library: CLibrary) -> u32 {
     let set = [
         (LAYOUT_CFRAME, layout.cframe.is_some()),
-        (LAYOUT_IS_ENTRY, layout.frame.is_entry.is_some()),
+        (LAYOUT_CFRAME_PER_RUN, layout.frame.is_entry.is_some()),
         (LAYOUT_GLIBC_KEYS, library == CLibrary::Glibc),
         (LAYOUT_MUSL_KEYS, library == CLibrary::Musl),
         (LAYOUT_CALL_PER_FRAME, layout.has_call_per_frame()),
@@ -124,6 +124,7 @@ fn set_frame(layout: &Layout, kernel: &mut PythonLayout) -> Option<()> {
     kernel.frame_instruction = fields.last_instruction.or(fields.instruction_pointer)?;
     kernel.frame_owner = fields.owner.unwrap_or(0);
     kernel.frame_is_entry = fields.is_entry.unwrap_or(0);
+    kernel.frame_stack_top = fields.stack_top.unwrap_or(0);
     kernel.entry_owner = fields.entry_owner.map_or(u16::from(u8::MAX), u16::from);
     kernel.frame_copy = fields.tlbc_index.unwrap_or(0);
     kernel.frame_locals = fields.locals;
@@ -146,6 +147,7 @@ fn set_code(layout: &Layout, kernel: &mut PythonLayout) {
     kernel.code_local_count = fields.local_count.unwrap_or(0);
     kernel.code_variable_names = fields.variable_names.unwrap_or(0);
     kernel.code_cell_names = fields.cell_names.unwrap_or(0);
+    kernel.code_flags = fields.flags.unwrap_or(0);
 }
 
 fn set_text(layout: &Layout, kernel: &mut PythonLayout) {

@@ -99,10 +99,14 @@ impl Merged {
 
     /// The native frames down to the run's owner, and the run.
     fn push_run(&mut self, native: &[Word], shown: &mut usize, run: Run, native_walked: bool) {
-        let owner = run
-            .owner
-            .map(usize::from)
-            .filter(|owner| *owner >= *shown && *owner < native.len());
+        // Where native frames were left out, several runs have the mark that stands for them as their owner.
+        let is_mark = |owner: &usize| matches!(native.get(*owner), Some(Word::Reason(_)));
+        let owner = run.owner.map(usize::from);
+        if owner.is_some_and(|owner| owner + 1 == *shown && is_mark(&owner)) {
+            self.frames.extend(run.frames);
+            return;
+        }
+        let owner = owner.filter(|owner| *owner >= *shown && *owner < native.len());
         let end = owner.unwrap_or(native.len());
         for word in native.iter().take(end).skip(*shown) {
             self.frames.extend(native_frame(*word));
@@ -161,7 +165,11 @@ fn native_frame(word: Word) -> Option<MergedFrame> {
         Word::Reason(reason) => Some(MergedFrame::Reason(
             reason.unwrap_or(Reason::NativeUnsupportedRule),
         )),
-        Word::Python { .. } | Word::Entry { .. } | Word::EntryAddress(_) | Word::Unknown(_) => None,
+        Word::Python { .. }
+        | Word::Entry { .. }
+        | Word::EntryAddress(_)
+        | Word::Suspended
+        | Word::Unknown(_) => None,
     }
 }
 
@@ -262,6 +270,24 @@ mod tests {
             assert_eq!(shape(&merged), "n0 i1 p1 n2 i3 p2 n4 i5 p3");
             assert_eq!(merged.incomplete, None);
         }
+    }
+
+    #[test]
+    fn runs_of_native_frames_that_were_left_out_stand_in_the_gap() {
+        let natives = [native(0), native(1), reason(1008), native(2), native(3)];
+        let pythons = [
+            python(1),
+            entry(1),
+            python(2),
+            entry(2),
+            python(3),
+            entry(2),
+            python(4),
+            entry(3),
+        ];
+        let merged = merge(&[], &natives, &pythons, true);
+        assert_eq!(shape(&merged), "n0 i1 p1 !1008 p2 p3 i2 p4 n3");
+        assert_eq!(merged.incomplete, Some(Reason::NativeTooDeep));
     }
 
     #[test]

@@ -181,6 +181,10 @@ pub struct FrameLayout {
     pub owner: Option<u16>,
     /// `bool`: the outermost Python frame of its evaluation loop (3.11).
     pub is_entry: Option<u16>,
+    /// What is not 0 (`f_stacktop`, a pointer, 3.9) or not negative (`f_stackdepth`, signed 32-bit, 3.10) while no
+    /// evaluation loop runs the frame.
+    #[serde(alias = "f_stacktop", alias = "f_stackdepth")]
+    pub stack_top: Option<u16>,
     /// Not an offset: the value of `owner` from which on a frame is no Python frame but the entry frame of an
     /// evaluation loop, lying on the C stack (3.12 and later).
     pub entry_owner: Option<u8>,
@@ -200,6 +204,7 @@ impl FrameLayout {
             Some(self.code),
             Some(self.previous),
             self.instruction_pointer,
+            self.stack_top,
         ];
         let halves = [self.last_instruction, self.tlbc_index];
         let bytes = [self.owner, self.is_entry];
@@ -237,6 +242,9 @@ pub struct CodeLayout {
     /// `co_nlocals`, signed 32-bit; up to 3.10.
     #[serde(rename = "co_nlocals")]
     pub local_count: Option<u16>,
+    /// `co_flags`, signed 32-bit; 3.9 and 3.10.
+    #[serde(rename = "co_flags")]
+    pub flags: Option<u16>,
     /// `co_varnames`, a `tuple` of `str`; up to 3.10.
     #[serde(rename = "co_varnames")]
     pub variable_names: Option<u16>,
@@ -411,6 +419,9 @@ mod tests {
             assert_eq!(frame.last_instruction.is_some(), version <= (3, 10));
             assert_eq!(frame.instruction_pointer.is_some(), version >= (3, 11));
             assert_eq!(frame.is_entry.is_some(), version == (3, 11));
+            let links_delegators = [(3, 9), (3, 10)].contains(&version);
+            assert_eq!(frame.stack_top.is_some(), links_delegators);
+            assert_eq!(layout.code.flags.is_some(), links_delegators);
             assert_eq!(frame.entry_owner.is_some(), version >= (3, 12));
             assert_eq!(layout.code.qualname.is_some(), version >= (3, 11));
             assert_eq!(layout.code.instructions.is_some(), version >= (3, 11));

@@ -37,6 +37,8 @@ struct sampled {
 struct outcome {
 	const u64 *words;
 	u32 word_count;
+	/* Words left out before the last ROOTMOST ones. */
+	u32 skipped;
 	u32 flags;
 	u32 list_steps;
 	/* Calls of the helpers that read the process's memory. */
@@ -113,6 +115,12 @@ long bpf_probe_read_user_str(void *to, u32 size, const void *address)
 	return size;
 }
 
+/* There is one CPU. */
+u32 bpf_get_smp_processor_id(void)
+{
+	return 0;
+}
+
 long bpf_ringbuf_output(void *ring, void *record, u64 size, u64 flags)
 {
 	(void)ring;
@@ -141,7 +149,7 @@ u64 viperf_host_code_record_size(void)
 void viperf_host_walk(struct host *of_walker, const struct sampled *sampled, struct outcome *outcome)
 {
 	struct scratch *s = of_walker->scratch;
-	const u32 before = MAX_KERNEL_FRAMES + MAX_NATIVE_FRAMES + 1;
+	const u32 before = MAX_KERNEL_FRAMES + LEAFMOST_NATIVE + ROOTMOST + 1;
 
 	host = of_walker;
 	reads = 0;
@@ -157,18 +165,21 @@ void viperf_host_walk(struct host *of_walker, const struct sampled *sampled, str
 	__builtin_memset(&s->python, 0, sizeof(s->python));
 	__builtin_memset(&s->list, 0, sizeof(s->list));
 	s->registers.by_position[SAVED_SP] = sampled->sp;
-	s->native.words = MAX_NATIVE_FRAMES + 1;
-	s->native.frames = sampled->cfa_count > MAX_NATIVE_FRAMES ? MAX_NATIVE_FRAMES : sampled->cfa_count;
+	s->native.words = LEAFMOST_NATIVE + ROOTMOST + 1;
+	s->native.frames = sampled->cfa_count > LEAFMOST_NATIVE + ROOTMOST ? LEAFMOST_NATIVE + ROOTMOST : sampled->cfa_count;
 	__builtin_memcpy(s->cfas, sampled->cfas, s->native.frames * sizeof(u64));
 	for (u32 i = 0; i < before; i++)
 		s->stack.words[i] = ~(u64)i;
+	prepare_python(s);
 	walk_python(s);
 	outcome->words = &s->stack.words[before];
-	outcome->word_count = s->python.words;
+	close_python(s);
+	outcome->word_count = s->stack.python_count;
+	outcome->skipped = s->stack.python_skipped;
 	outcome->flags = s->stack.sample.flags;
 	outcome->list_steps = s->list.steps;
 	outcome->reads = reads;
-	outcome->strayed = before + s->python.words > MAX_STACK_WORDS;
+	outcome->strayed = before + s->stack.python_count > MAX_STACK_WORDS;
 	for (u32 i = 0; i < before; i++)
 		outcome->strayed |= s->stack.words[i] != ~(u64)i;
 	host = 0;

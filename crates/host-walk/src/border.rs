@@ -5,7 +5,7 @@ use std::{
     ptr,
 };
 
-use viperf_abi::{Process, Record, decode_record};
+use viperf_abi::{Process, Reason, Record, decode_record, limit, unroll_section};
 
 use crate::{Definition, Map, Maps, Thread, Walker};
 
@@ -61,6 +61,7 @@ struct Sampled {
 struct Outcome {
     words: *const u64,
     word_count: u32,
+    skipped: u32,
     flags: u32,
     list_steps: u32,
     reads: u32,
@@ -116,6 +117,7 @@ pub(crate) fn walk(
     let mut outcome = Outcome {
         words: ptr::null(),
         word_count: 0,
+        skipped: 0,
         flags: 0,
         list_steps: 0,
         reads: 0,
@@ -133,6 +135,15 @@ pub(crate) fn walk(
         false => unsafe { std::slice::from_raw_parts(outcome.words, outcome.word_count as usize) }
             .to_vec(),
     };
+    let skipped = u16::try_from(outcome.skipped).unwrap_or(u16::MAX);
+    let words = unroll_section(
+        words,
+        limit::LEAFMOST_PYTHON,
+        skipped,
+        Reason::PythonTooDeep,
+    );
+    let strayed = strayed || words.is_none();
+    let words = words.unwrap_or_default();
     Raw {
         words,
         definitions: context.definitions,

@@ -301,7 +301,7 @@ fn load_object(configuration: Configuration, cpu_count: u32) -> Result<Object, S
     for mut map in open.maps_mut() {
         let changed = if map.name() == ".rodata.configuration" {
             map.set_initial_value(configuration.as_bytes())
-        } else if map.name() == "stack_caches" {
+        } else if map.name() == "stack_caches" || map.name() == "scratches" {
             map.set_max_entries(cpu_count)
         } else {
             Ok(())

@@ -20,7 +20,7 @@ use libbpf_rs::btf::{
 use viperf_abi::{
     CODE_CLASS, CODE_OLD_CLASS, CODE_SHIM, CaptureRecord, CodeIdentity, CodeKey, CodeRecord,
     Configuration, LAYOUT_BACK_LINKS, LAYOUT_BYTE_STRINGS, LAYOUT_CALL_PER_FRAME, LAYOUT_CFRAME,
-    LAYOUT_GLIBC_KEYS, LAYOUT_IS_ENTRY, LAYOUT_MUSL_KEYS, LINE_TABLE_LNOTAB,
+    LAYOUT_CFRAME_PER_RUN, LAYOUT_GLIBC_KEYS, LAYOUT_MUSL_KEYS, LINE_TABLE_LNOTAB,
     LINE_TABLE_LNOTAB_UNSIGNED, LINE_TABLE_LOCATIONS, LINE_TABLE_RANGES, Lost, Mapping,
     PROCESS_NEVER_DEFER, PROCESS_PYTHON, PROCESS_READ, PROCESS_STARTS_TARGET, PROCESS_TARGET,
     Process, ProcessRecord, PythonLayout, Reason, RecordHeader, RecordKind, SAMPLE_CALL_PER_FRAME,
@@ -111,6 +111,11 @@ fn records_are_the_same_in_c_and_rust() {
             mapping_count,
             runtime,
             code_type,
+            interpreter,
+            eval_above_entry,
+            eval_rule,
+            reserved,
+            eval_word,
             layout
         }
     );
@@ -139,6 +144,8 @@ fn records_are_the_same_in_c_and_rust() {
             kernel_count,
             native_count,
             python_count,
+            native_skipped,
+            python_skipped,
             reserved
         } + "words"
     );
@@ -261,6 +268,7 @@ fn records_are_the_same_in_c_and_rust() {
             frame_instruction,
             frame_owner,
             frame_is_entry,
+            frame_stack_top,
             entry_owner,
             frame_copy,
             frame_locals,
@@ -277,6 +285,7 @@ fn records_are_the_same_in_c_and_rust() {
             code_local_count,
             code_variable_names,
             code_cell_names,
+            code_flags,
             text_length,
             text_state,
             text_kind_shift,
@@ -368,7 +377,7 @@ fn numbers_are_the_same_in_c_and_rust() {
         "layout_flag",
         [
             ("LAYOUT_CFRAME", LAYOUT_CFRAME.into()),
-            ("LAYOUT_IS_ENTRY", LAYOUT_IS_ENTRY.into()),
+            ("LAYOUT_CFRAME_PER_RUN", LAYOUT_CFRAME_PER_RUN.into()),
             ("LAYOUT_GLIBC_KEYS", LAYOUT_GLIBC_KEYS.into()),
             ("LAYOUT_MUSL_KEYS", LAYOUT_MUSL_KEYS.into()),
             ("LAYOUT_CALL_PER_FRAME", LAYOUT_CALL_PER_FRAME.into()),

@@ -160,6 +160,13 @@ pub(crate) const TABLES: &[TableOfKeys] = &[
         &[
             same("f_code"),
             same("f_back"),
+            same("f_stacktop")
+                .since((3, 9))
+                .until((3, 9))
+                .note("while no eval call runs the frame"),
+            same("f_stackdepth")
+                .since((3, 10))
+                .note("while no eval call runs the frame"),
             same("f_lasti").until((3, 9)).note("in bytes"),
             same("f_lasti")
                 .since((3, 10))
@@ -236,6 +243,7 @@ const CODE_OBJECT: &[Key] = &[
     same("ob_size").since((3, 11)),
     same("co_argcount").until((3, 10)),
     same("co_nlocals").until((3, 10)),
+    same("co_flags").since((3, 9)).until((3, 10)),
     same("co_varnames").until((3, 10)),
     same("co_cellvars").until((3, 10)),
     same("co_version").since((3, 12)),

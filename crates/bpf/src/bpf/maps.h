@@ -90,11 +90,10 @@ struct known_stack {
 	u64 hash;
 	/* Chunks of words ever written to `words` before this stack's. */
 	u64 position;
+	u64 sections;
 	u32 chunks;
-	u32 sections;
 	/* The same words can mean other things in another process: an address without a file does. */
 	u32 epoch;
-	u32 reserved;
 };
 struct stack_cache {
 	u64 head;
@@ -117,16 +116,34 @@ struct native_walk {
 	u32 innermost;
 	u32 exact_ip;
 	u32 bp_known;
-	/* Frames and words so far; they differ by the reason word. */
+	/* Frames, reasons between them included, and words so far; they differ by the reason word at the end. */
 	u32 frames;
 	u32 words;
+	/* The code of the frame in hand has no file. */
+	u32 generated;
+	/* Once the way is lost: the CFA of the next eval call, which the walk must meet; and how it was lost, after how many
+	 * frames. */
+	u64 expected_cfa;
+	u32 lost_frames;
+	u32 lost_reason;
+	u32 lost_in_generated;
+	u32 guessed_leaf;
+	/* Frames before the way was lost first; 0: it was not. */
+	u32 certain_frames;
+	/* Why the walk ended too early, or 0. */
+	u32 end_reason;
+	/* Frames that were overwritten, and the CFA of the last of them. */
+	u32 skipped;
 	u32 reserved;
+	u64 skipped_cfa;
 };
 struct python_walk {
 	u64 thread_state;
 	u64 frame;
 	/* The outermost frame, which runs nothing (3.15). */
 	u64 base_frame;
+	/* 3.11: the frame before which the run in hand ends. */
+	u64 boundary;
 	/* Where there are cframes: the one of the frames in hand, and the one at which the walk began. */
 	u64 cframe;
 	u64 first_cframe;
@@ -154,12 +171,21 @@ struct thread_list_walk {
 	u32 broken;
 	u32 reserved;
 };
+struct entry_search {
+	u64 at;
+	/* The cframe that is part of the thread state. */
+	u64 root;
+	u64 above;
+	u64 found;
+};
 /* The sampled thread's states, the innermost first where that is known. */
 struct own_thread_states {
 	u64 found[MAX_OWN_THREAD_STATES];
 	u32 count;
 	/* There may be more. */
 	u32 missing;
+	/* Why it could not be found out, or 0. */
+	u64 reason;
 };
 struct scratch {
 	struct stack_record stack;
@@ -169,20 +195,24 @@ struct scratch {
 	struct python_walk python;
 	struct thread_list_walk list;
 	struct own_thread_states thread_states;
+	struct entry_search entries;
 	u64 fsbase;
 	/* User space finishes the native walk and finds the owners. */
 	u32 deferred;
 	/* Code objects that this sample has defined. */
 	u32 definitions;
-	u64 cfas[MAX_NATIVE_FRAMES];
+	/* Of the frames that are kept; the last ROOTMOST places are a ring (kept_place), for masking twice as many. */
+	u64 cfas[2 * LEAFMOST_NATIVE];
+	u32 rules[2 * LEAFMOST_NATIVE];
 	/* Eight bytes more than an offset can name. */
 	u8 frame_block[FRAME_BLOCK_BYTES + 8];
 	u8 code_block[CODE_BLOCK_BYTES + 8];
 	/* Of the code object in hand; on the stack it would leave too little to the calls (512 bytes for all, until 6.6). */
 	struct code_identity identity;
 };
+/* One for each CPU. An ordinary array, as stack_caches. */
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, u32);
 	__type(value, struct scratch);
@@ -204,9 +234,21 @@ struct {
 
 static __always_inline struct scratch *find_scratch(void)
 {
-	u32 zero = 0;
+	u32 cpu = bpf_get_smp_processor_id();
 
-	return bpf_map_lookup_elem(&scratches, &zero);
+	return bpf_map_lookup_elem(&scratches, &cpu);
+}
+
+/* Where a section keeps its word of this index: the leaf-most ones in order, then those that come last, over and over. */
+static __always_inline u32 kept_place(u32 index, u32 leafmost)
+{
+	return index < leafmost ? index : leafmost + ((index - leafmost) & (ROOTMOST - 1));
+}
+
+/* The same for what is kept beside the words of native frames. */
+static __always_inline u32 frame_place(u32 index)
+{
+	return kept_place(index, LEAFMOST_NATIVE) & (2 * LEAFMOST_NATIVE - 1);
 }
 
 static __always_inline int read_user(void *to, u32 size, u64 address)

@@ -2,6 +2,11 @@
  *
  * The native user stack, by unwind rows. The same walk in Rust is `viperf_unwind::walk`.
  *
+ * Code without rows is crossed where that is safe: a leaf that has pushed nothing, by its return address; generated code, by
+ * frame pointers. Each such step is a guess until the walk meets the next eval call of Python exactly where Python says it is
+ * (entries.h). A guess that misses it is taken back, and the walk goes on at that eval call, with a reason in the gap. Where
+ * no Python is above, only the call instruction before each return address speaks for a guess.
+ *
  * Steps and searches are global functions: the verifier looks at each once instead of once per frame, which keeps a
  * walk of 512 frames in one program on every kernel (10,600 instructions for 64 frames against 90,000 inlined, 5.10 to
  * 7.2). Their arguments must then be scalars.
@@ -9,7 +14,7 @@
 #ifndef VIPERF_NATIVE_WALK_H
 #define VIPERF_NATIVE_WALK_H
 
-#include "maps.h"
+#include "entries.h"
 
 enum {
 	/* 2^18 mappings, 2^26 rows. */
@@ -17,7 +22,14 @@ enum {
 	ROW_SEARCH_STEPS = 26,
 	NOT_FOUND = -1,
 	NATIVE_STEPS_AT_ONCE = 16,
+	/* A function of code without rows is not larger, where its caller must be told from a chance word of the stack. */
+	LARGEST_FUNCTION = 1 << 20,
+	/* 0f 05 */
+	SYSCALL_INSTRUCTION = 0x050f,
 };
+
+/* `expected_cfa` of a walk that has lost its way where no eval call is above. */
+#define NO_EVAL_CALL (~0ull)
 
 /* Where pt_regs keeps the register of a DWARF number (System V AMD64 ABI, figure 3.36). */
 static const u8 position_of_dwarf_register[16] = { 10, 12, 11, 5, 13, 14, 4, 19, 9, 8, 7, 6, 3, 2, 1, 0 };
@@ -71,17 +83,22 @@ __noinline s64 find_rule(u32 first, u32 count, u32 pc)
 	return found;
 }
 
-static __always_inline void push_native(struct scratch *s, u64 word)
+/* A frame, or a reason between frames: what has no CFA owns no Python frames. */
+static __always_inline void push_frame(struct scratch *s, u64 word, u64 cfa, u32 rule)
 {
-	u32 index = s->stack.kernel_count + s->native.words;
+	u32 place = frame_place(s->native.frames);
 
-	s->stack.words[index & (MAX_STACK_WORDS - 1)] = word;
-	s->native.words++;
+	if (s->native.frames >= LEAFMOST_NATIVE + ROOTMOST)
+		s->native.skipped_cfa = s->cfas[place];
+	s->cfas[place] = cfa;
+	s->rules[place] = rule;
+	s->stack.words[(s->stack.kernel_count + place) & (MAX_STACK_WORDS - 1)] = word;
+	s->native.frames++;
 }
 
 static __always_inline int end_native(struct scratch *s, u64 reason)
 {
-	push_native(s, reason_word(reason));
+	s->native.end_reason = reason;
 	return 1;
 }
 
@@ -163,7 +180,7 @@ static __always_inline int cross_signal(struct scratch *s)
 	/* rbp at 120, rbx, rdx, rax, rcx, rsp at 160, rip at 168. */
 	if (read_user(saved, sizeof(saved), s->native.sp + 120))
 		return end_native(s, REASON_NATIVE_UNREADABLE);
-	s->cfas[(s->native.frames - 1) & (MAX_NATIVE_FRAMES - 1)] = s->native.sp + 8;
+	s->cfas[frame_place(s->native.frames - 1)] = s->native.sp + 8;
 	s->native.bp = saved[0];
 	s->native.sp = saved[5];
 	s->native.ip = saved[6];
@@ -173,19 +190,19 @@ static __always_inline int cross_signal(struct scratch *s)
 	return 0;
 }
 
-/* To the caller: its return address is at CFA - 8, its rbp where the rule says. */
-static __always_inline int step_to_caller(struct scratch *s, u32 rule, u64 cfa)
+/* Reads what a frame with this CFA says of its caller, and goes there; 0, or a reason. */
+static __always_inline u64 go_to_caller(struct scratch *s, u32 rule, u64 cfa)
 {
 	u32 saved_bp = (rule >> 4) & 255;
 	/* The word below the return address is where nearly every frame that saves rbp keeps it: one read for both. */
 	u64 saved[2];
 
 	if (cfa <= s->native.sp)
-		return end_native(s, REASON_NATIVE_NOT_ASCENDING);
+		return REASON_NATIVE_NOT_ASCENDING;
 	/* At a function's first instruction the word below may lie in a page that does not exist yet. */
 	if (read_user(saved, sizeof(saved), cfa - 16) &&
 	    (saved_bp == 2 || read_user(&saved[1], sizeof(u64), cfa - 8)))
-		return end_native(s, REASON_NATIVE_UNREADABLE);
+		return REASON_NATIVE_UNREADABLE;
 	if (saved_bp == RBP_UNKNOWN) {
 		s->native.bp_known = 0;
 	} else if (saved_bp == 2) {
@@ -195,15 +212,179 @@ static __always_inline int step_to_caller(struct scratch *s, u32 rule, u64 cfa)
 		u64 place = saved_bp == RBP_AT_RBP ? s->native.bp : cfa - 8 * (u64)saved_bp;
 
 		if (read_user(&s->native.bp, sizeof(u64), place))
-			return end_native(s, REASON_NATIVE_UNREADABLE);
+			return REASON_NATIVE_UNREADABLE;
 		s->native.bp_known = 1;
 	}
-	s->cfas[(s->native.frames - 1) & (MAX_NATIVE_FRAMES - 1)] = cfa;
 	s->native.sp = cfa;
 	s->native.ip = saved[1];
 	s->native.exact_ip = 0;
 	s->native.innermost = 0;
-	return saved[1] == 0;
+	return 0;
+}
+
+/* Whether a call instruction that can have led to `callee` ends at `address`: otherwise that is no return address. */
+__noinline int follows_call(u64 address, u64 callee)
+{
+	struct scratch *s = find_scratch();
+	struct mapping *mapping;
+	u8 bytes[8] = {};
+	u64 target;
+	s64 found;
+	s32 distance;
+	u32 index;
+
+	if (!s)
+		return 0;
+	found = find_mapping(s->process.first_mapping, s->process.mapping_count, address - 1);
+	index = found;
+	mapping = found < 0 ? 0 : bpf_map_lookup_elem(&mappings, &index);
+	if (!mapping || address > mapping->end || read_user(bytes, 7, address - 7))
+		return 0;
+	/* call *r/m: opcode FF with 2 in the middle of the byte that follows, which says how many more there are. */
+	if ((bytes[5] == 0xff && (bytes[6] & 0x38) == 0x10) || (bytes[4] == 0xff && (bytes[5] & 0x38) == 0x10) ||
+	    (bytes[3] == 0xff && bytes[4] == 0x54) || (bytes[1] == 0xff && (bytes[2] & 0x38) == 0x10) ||
+	    (bytes[0] == 0xff && bytes[1] == 0x94))
+		return 1;
+	if (bytes[2] != 0xe8)
+		return 0;
+	__builtin_memcpy(&distance, &bytes[3], sizeof(distance));
+	target = address + (s64)distance;
+	/* Through the linker's table to another library, or to the very function. */
+	return find_mapping(s->process.first_mapping, s->process.mapping_count, target) !=
+		       find_mapping(s->process.first_mapping, s->process.mapping_count, callee) ||
+	       (target <= callee && callee - target < LARGEST_FUNCTION);
+}
+
+/* The frame whose word was pushed last has this CFA, unless it would reach into the next eval call: 1 when the walk can go
+ * on. */
+static __always_inline int guess_caller(struct scratch *s, u64 cfa, u32 rule)
+{
+	u64 return_address = 0, callee = s->native.exact_ip ? s->native.ip : s->native.ip - 1;
+
+	if (cfa >= s->native.expected_cfa || read_user(&return_address, sizeof(return_address), cfa - 8) ||
+	    !follows_call(return_address, callee) || go_to_caller(s, rule, cfa))
+		return 0;
+	s->cfas[frame_place(s->native.frames - 1)] = cfa;
+	return 1;
+}
+
+/* push %rbp; mov %rsp,%rbp */
+static __always_inline int guess_by_frame_pointer(struct scratch *s)
+{
+	/* Back from a wrong guess there must still be the frames before it. */
+	return s->native.frames < LEAFMOST_NATIVE && s->native.generated && s->native.bp_known && !(s->native.bp & 7) && s->native.bp >= s->native.sp &&
+	       guess_caller(s, s->native.bp + 16, RULE_RBP | 2 << 4);
+}
+
+/* Back to where the way was lost, and on from the eval call above: 0, or 1 and the walk has ended. */
+__noinline int resume_at_eval_call(void)
+{
+	struct scratch *s = find_scratch();
+	u64 cfa;
+
+	if (!s)
+		return 1;
+	s->native.frames = s->native.lost_frames;
+	cfa = s->native.expected_cfa;
+	if (s->native.guessed_leaf) {
+		/* The registers are those of the innermost frame still. */
+		s->native.guessed_leaf = 0;
+		s->native.ip = s->registers.by_position[SAVED_IP];
+		s->native.sp = s->registers.by_position[SAVED_SP];
+		s->native.bp = s->registers.by_position[SAVED_BP];
+		s->native.generated = s->native.lost_in_generated;
+		s->native.exact_ip = 1;
+		s->native.bp_known = 1;
+		if (guess_by_frame_pointer(s))
+			return 0;
+	}
+	s->native.expected_cfa = 0;
+	push_frame(s, reason_word(s->native.lost_reason), 0, 0);
+	push_frame(s, s->process.eval_word, cfa, s->process.eval_rule);
+	s->native.bp_known = 0;
+	if (go_to_caller(s, s->process.eval_rule, cfa))
+		return end_native(s, REASON_NATIVE_UNREADABLE);
+	return s->native.ip == 0;
+}
+
+/* No row says where the caller of the frame pushed last is: 0 when there is a way to go on, 1 when the walk has ended. */
+__noinline int lose_way(u64 reason)
+{
+	struct scratch *s = find_scratch();
+
+	if (!s)
+		return 1;
+	if (!s->native.expected_cfa) {
+		u64 entry = s->process.eval_above_entry ? find_entry_above(s->native.sp) : 0;
+
+		s->native.expected_cfa = entry ? entry + s->process.eval_above_entry : NO_EVAL_CALL;
+		s->native.lost_frames = s->native.frames;
+		s->native.lost_reason = reason;
+		s->native.lost_in_generated = s->native.generated;
+		if (!s->native.certain_frames)
+			s->native.certain_frames = s->native.frames;
+		if (s->native.innermost && guess_caller(s, s->native.sp + 8, RULE_RSP)) {
+			s->native.guessed_leaf = 1;
+			return 0;
+		}
+	}
+	if (guess_by_frame_pointer(s))
+		return 0;
+	if (s->native.expected_cfa == NO_EVAL_CALL)
+		return end_native(s, reason);
+	return resume_at_eval_call();
+}
+
+/* There is no caller; but an eval call that Python knows of must have been met before. */
+static __always_inline int end_at_root(struct scratch *s)
+{
+	if (s->native.expected_cfa && s->native.expected_cfa != NO_EVAL_CALL)
+		return resume_at_eval_call();
+	return 1;
+}
+
+/* To the caller: its return address is at CFA - 8, its rbp where the rule says. */
+static __always_inline int step_to_caller(struct scratch *s, u32 rule, u64 cfa)
+{
+	u32 place = frame_place(s->native.frames - 1);
+	u64 reason;
+
+	if (s->native.expected_cfa && cfa >= s->native.expected_cfa) {
+		if (cfa != s->native.expected_cfa)
+			return resume_at_eval_call();
+		/* It is the eval call: no guess was wrong. */
+		s->native.expected_cfa = 0;
+		s->native.guessed_leaf = 0;
+	}
+	reason = go_to_caller(s, rule, cfa);
+	if (reason)
+		return lose_way(reason);
+	s->cfas[place] = cfa;
+	s->rules[place] = rule;
+	return s->native.ip == 0 ? end_at_root(s) : 0;
+}
+
+/* No row holds at the address looked up, but perhaps at the one beside it. */
+static __always_inline u32 find_rule_beside(struct scratch *s, struct mapping *mapping)
+{
+	u64 pc = s->native.ip - mapping->load_bias;
+	u16 instruction = 0;
+	s64 found;
+
+	if (s->native.exact_ip) {
+		/* In a system call the registers are those after the instruction, which can be the last one of its row. */
+		if (!s->native.innermost || !s->stack.kernel_count ||
+		    read_user(&instruction, sizeof(instruction), s->native.ip - 2) || instruction != SYSCALL_INSTRUCTION)
+			return RULE_NONE;
+		found = find_rule(mapping->first_row, mapping->row_count, pc - 1);
+		return found < 0 ? RULE_NONE : found;
+	}
+	/* Where the stack of a context begins (makecontext), nothing has called: the return address is the first byte of a
+	 * function that ends the stack. */
+	if (s->native.ip >= mapping->end)
+		return RULE_NONE;
+	found = find_rule(mapping->first_row, mapping->row_count, pc);
+	return found >= 0 && (found & 15) == RULE_END ? RULE_END : RULE_NONE;
 }
 
 /* One frame: 0 go on, 1 the walk has ended, and a reason word says if too early. */
@@ -217,38 +398,38 @@ __noinline int walk_native_step(void)
 
 	if (!s)
 		return 1;
-	if (s->native.frames >= MAX_NATIVE_FRAMES)
+	/* With room for a reason and the frame behind it. */
+	if (s->native.frames >= MAX_NATIVE_FRAMES - 2)
 		return end_native(s, REASON_NATIVE_TOO_DEEP);
 	/* A return address may be the first byte behind a function that never returns: look up the call before it. */
 	lookup = s->native.exact_ip ? s->native.ip : s->native.ip - 1;
 	found = find_mapping(s->process.first_mapping, s->process.mapping_count, lookup);
 	index = found;
 	mapping = found < 0 ? 0 : bpf_map_lookup_elem(&mappings, &index);
-	/* A frame whose CFA is not found owns no Python frames. */
-	s->cfas[s->native.frames & (MAX_NATIVE_FRAMES - 1)] = 0;
-	s->native.frames++;
-	if (!mapping || lookup >= mapping->end) {
-		push_native(s, (u64)WORD_ADDRESS << 60 | (lookup & ((1ull << 60) - 1)));
-		return end_native(s, REASON_NATIVE_NO_MAPPING);
-	}
-	if (!mapping->row_count) {
-		push_native(s, (u64)WORD_ADDRESS << 60 | (lookup & ((1ull << 60) - 1)));
-		return end_native(s, REASON_NATIVE_NO_TABLE);
+	if (mapping && lookup >= mapping->end)
+		mapping = 0;
+	s->native.generated = mapping && !mapping->executable;
+	if (!mapping || !mapping->row_count) {
+		push_frame(s, (u64)WORD_ADDRESS << 60 | (lookup & ((1ull << 60) - 1)), 0, 0);
+		/* User space may know the mapping by now (is_deferred). */
+		if (!mapping && !(s->process.flags & PROCESS_NEVER_DEFER))
+			return end_native(s, REASON_NATIVE_NO_MAPPING);
+		return lose_way(mapping ? REASON_NATIVE_NO_TABLE : REASON_NATIVE_NO_MAPPING);
 	}
 	/* The address looked up is the one that names the frame, too: the call, not what follows it. */
-	push_native(s, (u64)WORD_NATIVE << 60 | (u64)(mapping->executable & 0xfffff) << 40 |
-			       ((lookup - mapping->load_bias) & 0xffffffffffull));
+	push_frame(s, (u64)WORD_NATIVE << 60 | (u64)(mapping->executable & 0xfffff) << 40 |
+			      ((lookup - mapping->load_bias) & 0xffffffffffull), 0, 0);
 	found = find_rule(mapping->first_row, mapping->row_count, lookup - mapping->load_bias);
-	if (found < 0)
-		return end_native(s, REASON_NATIVE_NO_ROW);
-	rule = found;
+	rule = found < 0 ? RULE_NONE : found;
+	if ((rule & 15) == RULE_NONE)
+		rule = find_rule_beside(s, mapping);
 	if ((rule & 15) == RULE_END)
-		return 1;
+		return end_at_root(s);
 	if ((rule & 15) == RULE_SIGNAL)
 		return cross_signal(s);
 	cfa = find_cfa(s, rule, lookup, &reason);
 	if (reason)
-		return end_native(s, reason);
+		return lose_way(reason);
 	return step_to_caller(s, rule, cfa);
 }
 
@@ -259,6 +440,21 @@ __noinline int walk_native_steps(void)
 		if (walk_native_step())
 			return 1;
 	return 0;
+}
+
+/* The native section, once the walk is over. */
+static __always_inline void close_native(struct scratch *s)
+{
+	u32 kept = s->native.frames;
+
+	if (kept > LEAFMOST_NATIVE + ROOTMOST)
+		kept = LEAFMOST_NATIVE + ROOTMOST;
+	s->native.skipped = s->native.frames - kept;
+	s->native.words = kept;
+	if (s->native.end_reason) {
+		s->stack.words[(s->stack.kernel_count + kept) & (MAX_STACK_WORDS - 1)] = reason_word(s->native.end_reason);
+		s->native.words++;
+	}
 }
 
 #endif

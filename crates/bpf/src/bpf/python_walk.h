@@ -11,7 +11,7 @@
 #define VIPERF_PYTHON_WALK_H
 
 #include "code_objects.h"
-#include "thread_states.h"
+#include "entries.h"
 
 enum {
 	PYTHON_STEPS_AT_ONCE = 32,
@@ -19,11 +19,22 @@ enum {
 	MAX_UNIT = (1 << 28) - 2,
 	/* f_executable of 3.14 and later: references are tagged in their two lowest bits. */
 	REFERENCE_TAGS = 3,
+	/* co_flags: CO_GENERATOR, CO_COROUTINE, CO_ITERABLE_COROUTINE, CO_ASYNC_GENERATOR. */
+	ANY_GENERATOR = 0x20 | 0x80 | 0x100 | 0x200,
+	/* 3.11: `owner`, FRAME_OWNED_BY_GENERATOR. */
+	OWNED_BY_GENERATOR = 1,
+};
+
+enum {
+	RUN_GOES_ON,
+	RUN_ENDS,
+	/* The chain is being changed. */
+	RUN_IS_TORN,
 };
 
 static __always_inline void push_python(struct scratch *s, u64 word)
 {
-	u32 index = s->stack.kernel_count + s->native.words + s->python.words;
+	u32 index = s->stack.kernel_count + s->native.words + kept_place(s->python.words, LEAFMOST_PYTHON);
 
 	s->stack.words[index & (MAX_STACK_WORDS - 1)] = word;
 	s->python.words++;
@@ -35,9 +46,22 @@ static __always_inline int end_python(struct scratch *s, u64 reason)
 	return 1;
 }
 
+/* 3.11: the frame that the previous cframe is at called into C, and that called the first frame of this cframe's run. */
+static __always_inline void find_boundary(struct scratch *s)
+{
+	const struct python_layout *layout = &s->process.layout;
+	u64 previous = 0;
+
+	s->python.boundary = 0;
+	if ((layout->flags & LAYOUT_CFRAME_PER_RUN) &&
+	    !read_user(&previous, sizeof(previous), s->python.cframe + layout->cframe_previous) && previous)
+		read_user(&s->python.boundary, sizeof(u64), previous + layout->cframe_current_frame);
+}
+
 /* 3.11 and 3.12: the chain begins at a cframe. */
 static __always_inline int start_at_cframe(struct scratch *s)
 {
+	find_boundary(s);
 	if (read_user(&s->python.frame, sizeof(u64), s->python.cframe + s->process.layout.cframe_current_frame))
 		return end_python(s, REASON_PYTHON_UNREADABLE);
 	return 0;
@@ -105,6 +129,11 @@ static __always_inline int end_run(struct scratch *s, u64 entry)
 	s->python.entry = entry;
 	if (!(s->process.layout.flags & LAYOUT_CFRAME))
 		return 0;
+	if (s->python.cframe == root_cframe(s) && (s->process.layout.flags & LAYOUT_CALL_PER_FRAME)) {
+		/* Frames without an eval call, or one whose cframe is gone already: user space counts. */
+		s->python.entry = 0;
+		return 0;
+	}
 	if (s->python.cframe == root_cframe(s) ||
 	    read_user(&previous, sizeof(previous), s->python.cframe + s->process.layout.cframe_previous))
 		return 1;
@@ -114,6 +143,7 @@ static __always_inline int end_run(struct scratch *s, u64 entry)
 		return 1;
 	s->python.lowest_entry = s->python.cframe;
 	s->python.cframe = previous;
+	find_boundary(s);
 	return 0;
 }
 
@@ -151,6 +181,20 @@ static __always_inline int end_chain(struct scratch *s)
 	return restart_or_end(s, REASON_PYTHON_CUT_OFF);
 }
 
+/* Whether the native frame at the cursor owns the entry in hand. Frames that were left out are one: the mark that user space
+ * puts in their place. */
+static __always_inline int owns_entry(struct scratch *s)
+{
+	u32 cursor = s->python.cursor;
+
+	if (s->native.skipped && cursor >= LEAFMOST_NATIVE) {
+		if (cursor == LEAFMOST_NATIVE)
+			return s->native.skipped_cfa > s->python.entry;
+		cursor += s->native.skipped - 1;
+	}
+	return s->cfas[frame_place(cursor)] > s->python.entry;
+}
+
 /* Moves the cursor by one native frame, or marks the owner. */
 static __always_inline int search_owner(struct scratch *s)
 {
@@ -162,12 +206,14 @@ static __always_inline int search_owner(struct scratch *s)
 		return 0;
 	}
 	/* Below the innermost frame there is nobody's stack. */
-	if (s->python.entry >= s->registers.by_position[SAVED_SP] && s->python.cursor < s->native.frames) {
-		if (s->cfas[s->python.cursor & (MAX_NATIVE_FRAMES - 1)] <= s->python.entry) {
+	if (s->python.entry >= s->registers.by_position[SAVED_SP] && s->python.cursor < s->native.frames - s->native.skipped + !!s->native.skipped) {
+		if (!owns_entry(s)) {
 			s->python.cursor++;
 			return 0;
 		}
 		owner = s->python.cursor;
+		if (!s->process.eval_above_entry && (!s->native.certain_frames || owner < s->native.certain_frames))
+			learn_eval_call(owner, s->python.entry);
 	}
 	/* Deep stacks of one call per frame: the native walk ends long before, and words are scarce. */
 	if (owner != NO_OWNER || !(s->process.layout.flags & LAYOUT_CALL_PER_FRAME))
@@ -199,16 +245,41 @@ static __always_inline s64 find_unit(struct scratch *s, u64 code)
 	return unit < -1 || unit > MAX_UNIT ? -1 : unit;
 }
 
+/* 3.11: is_entry marks the frame that begins a run. A generator that passes an exception on to another one keeps its mark
+ * though no eval call runs it (_gen_throw); it belongs to its caller's run. */
+static __always_inline int ends_run_of_cframe(struct scratch *s, u64 previous)
+{
+	const struct python_layout *layout = &s->process.layout;
+	u32 marked = s->frame_block[layout->frame_is_entry & (FRAME_BLOCK_BYTES - 1)];
+
+	if (previous == s->python.boundary)
+		return marked ? RUN_ENDS : RUN_IS_TORN;
+	return marked && s->frame_block[layout->frame_owner & (FRAME_BLOCK_BYTES - 1)] != OWNED_BY_GENERATOR ? RUN_IS_TORN :
+														RUN_GOES_ON;
+}
+
 /* After the frame in `frame_block`, whose word has been pushed: whether its run ends with it. */
 static __always_inline int ends_run(struct scratch *s, u64 previous)
 {
 	const struct python_layout *layout = &s->process.layout;
 
-	/* One cframe less than frames: when a call returns, 3.10 unlinks its cframe before its frame. User space sees that the
-	 * youngest eval call is left over. */
 	if (layout->flags & LAYOUT_CALL_PER_FRAME)
-		return (layout->flags & LAYOUT_CFRAME) && (previous || s->python.cframe != root_cframe(s));
-	return (layout->flags & LAYOUT_IS_ENTRY) && s->frame_block[layout->frame_is_entry & (FRAME_BLOCK_BYTES - 1)];
+		return layout->flags & LAYOUT_CFRAME ? RUN_ENDS : RUN_GOES_ON;
+	return layout->flags & LAYOUT_CFRAME_PER_RUN ? ends_run_of_cframe(s, previous) : RUN_GOES_ON;
+}
+
+/* Whether the generator's frame in `frame_block` has a value stack to go on with. Such a frame is in the chain when the
+ * generator passes an exception on to another one; or when a trace function is called from it. */
+static __always_inline int is_suspended(struct scratch *s)
+{
+	const struct python_layout *layout = &s->process.layout;
+	u64 top;
+
+	if (!layout->frame_stack_top ||
+	    !(block_u64(s->code_block, layout->code_flags, CODE_BLOCK_BYTES) & ANY_GENERATOR))
+		return 0;
+	top = block_u64(s->frame_block, layout->frame_stack_top, FRAME_BLOCK_BYTES);
+	return layout->flags & LAYOUT_CFRAME ? (s32)top >= 0 : top != 0;
 }
 
 /* The frame in `frame_block` is no Python frame, but the mark that C called here (3.12 and later). */
@@ -216,7 +287,7 @@ static __always_inline int is_entry_frame(struct scratch *s)
 {
 	const struct python_layout *layout = &s->process.layout;
 
-	return !(layout->flags & (LAYOUT_IS_ENTRY | LAYOUT_CALL_PER_FRAME)) &&
+	return !(layout->flags & (LAYOUT_CFRAME_PER_RUN | LAYOUT_CALL_PER_FRAME)) &&
 	       s->frame_block[layout->frame_owner & (FRAME_BLOCK_BYTES - 1)] >= layout->entry_owner;
 }
 
@@ -228,6 +299,7 @@ __noinline int walk_python_step(void)
 	u64 code, previous;
 	u32 size;
 	s64 id;
+	int ends;
 
 	if (!s)
 		return 1;
@@ -236,7 +308,7 @@ __noinline int walk_python_step(void)
 		return search_owner(s);
 	if (!s->python.frame || s->python.frame == s->python.base_frame)
 		return end_chain(s);
-	if (s->python.words >= MAX_PYTHON_WORDS - 1)
+	if (s->python.words >= MAX_PYTHON_WORDS - 2)
 		return end_python(s, REASON_PYTHON_TOO_DEEP);
 	size = layout->frame_size;
 	if (size > FRAME_BLOCK_BYTES)
@@ -259,7 +331,10 @@ __noinline int walk_python_step(void)
 	if (id == CODE_LOST)
 		return end_python(s, REASON_PYTHON_CODE_LOST);
 	push_python(s, (u64)WORD_PYTHON << 60 | (u64)(u32)id << 28 | (u64)(find_unit(s, code) + 1));
-	if (ends_run(s, previous) && end_run(s, s->python.cframe))
+	if (is_suspended(s))
+		push_python(s, (u64)WORD_SUSPENDED << 60);
+	ends = ends_run(s, previous);
+	if (ends == RUN_IS_TORN || (ends == RUN_ENDS && end_run(s, s->python.cframe)))
 		return restart_or_end(s, REASON_PYTHON_CUT_OFF);
 	s->python.frame = previous;
 	return 0;
@@ -274,16 +349,22 @@ __noinline int walk_python_steps(void)
 	return 0;
 }
 
+/* Before the native walk, which may have to ask Python for its way. */
+static __always_inline void prepare_python(struct scratch *s)
+{
+	s->thread_states.count = 0;
+	s->thread_states.reason = 0;
+	if (s->process.flags & PROCESS_PYTHON)
+		s->thread_states.reason = find_thread_states();
+}
+
 /* All states of the thread, one after the other. */
 static __always_inline void walk_python(struct scratch *s)
 {
-	u64 reason;
-
 	if (!(s->process.flags & PROCESS_PYTHON))
 		return;
-	reason = find_thread_states();
-	if (reason) {
-		end_python(s, reason);
+	if (s->thread_states.reason) {
+		end_python(s, s->thread_states.reason);
 		return;
 	}
 	if (!s->thread_states.count) {
@@ -293,10 +374,21 @@ static __always_inline void walk_python(struct scratch *s)
 	if (start_python(s, s->thread_states.found[0]))
 		return;
 	/* The search for owners runs over the native frames once for each thread state. */
-	for (int i = 0; i <= (MAX_PYTHON_WORDS + MAX_OWN_THREAD_STATES * MAX_NATIVE_FRAMES) / PYTHON_STEPS_AT_ONCE; i++)
+	for (int i = 0; i <= (MAX_PYTHON_WORDS + MAX_OWN_THREAD_STATES * (LEAFMOST_NATIVE + ROOTMOST)) / PYTHON_STEPS_AT_ONCE; i++)
 		if (walk_python_steps())
 			return;
 	end_python(s, REASON_PYTHON_TOO_DEEP);
+}
+
+/* The Python section, once the walk is over. */
+static __always_inline void close_python(struct scratch *s)
+{
+	u32 kept = s->python.words;
+
+	if (kept > LEAFMOST_PYTHON + ROOTMOST)
+		kept = LEAFMOST_PYTHON + ROOTMOST;
+	s->stack.python_count = kept;
+	s->stack.python_skipped = s->python.words - kept;
 }
 
 #endif

@@ -67,9 +67,10 @@ static __always_inline struct stack_cache *find_stack_cache(void)
 }
 
 /* Section counts as one word. */
-static __always_inline u32 sections(struct scratch *s)
+static __always_inline u64 sections(struct scratch *s)
 {
-	return (u32)s->stack.kernel_count << 24 | (u32)(s->stack.native_count & 0xfff) << 12 | (s->stack.python_count & 0xfff);
+	return ((u64)s->stack.kernel_count << 24 | (u64)(s->stack.native_count & 0xfff) << 12 | (s->stack.python_count & 0xfff)) ^
+	       (u64)s->stack.native_skipped << 48 ^ (u64)s->stack.python_skipped << 32;
 }
 
 /* 1 when the slot holds exactly the stack in hand. */

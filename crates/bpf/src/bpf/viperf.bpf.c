@@ -35,6 +35,13 @@ static __always_inline void walk_native(struct scratch *s)
 			break;
 }
 
+/* Half way through execve the old program's memory is gone and the new one's is not in use: there is no user stack. */
+static __always_inline int has_lost_its_memory(struct scratch *s, struct task_struct *task)
+{
+	return s->native.end_reason == REASON_NATIVE_UNREADABLE && s->native.frames <= 1 &&
+	       bpf_core_field_exists(task->in_execve) && BPF_CORE_READ_BITFIELD_PROBED(task, in_execve);
+}
+
 static __always_inline void report_process(u32 kind, u32 tgid, u32 parent, u32 epoch)
 {
 	struct process_record record = {
@@ -52,11 +59,8 @@ static __always_inline void report_process(u32 kind, u32 tgid, u32 parent, u32 e
 /* The walk met an address in no known mapping, or none is known: user space can walk on once it has read them. */
 static __always_inline int is_deferred(struct scratch *s)
 {
-	u32 index = s->stack.kernel_count + s->native.words - 1;
-	u64 last = s->stack.words[index & (MAX_STACK_WORDS - 1)];
-
-	return configuration.native && s->native.words && !(s->process.flags & PROCESS_NEVER_DEFER) &&
-	       (last == reason_word(REASON_NATIVE_NO_MAPPING) || last == reason_word(REASON_PROCESS_NOT_READ));
+	return configuration.native && !(s->process.flags & PROCESS_NEVER_DEFER) &&
+	       (s->native.end_reason == REASON_NATIVE_NO_MAPPING || s->native.end_reason == REASON_PROCESS_NOT_READ);
 }
 
 /* Registers and stack as the walk met them. */
@@ -130,10 +134,17 @@ int on_cpu_sample(struct bpf_perf_event_data *context)
 	s->stack.kernel_count = size > 0 ? size / sizeof(u64) : 0;
 	s->stack.native_count = 0;
 	s->stack.python_count = 0;
+	prepare_python(s);
 	if (read_registers(s, task))
 		end_native(s, REASON_NATIVE_UNREADABLE);
 	else
 		walk_native(s);
+	if (has_lost_its_memory(s, task)) {
+		s->native.frames = 0;
+		s->native.end_reason = 0;
+		s->process.flags &= ~PROCESS_PYTHON;
+	}
+	close_native(s);
 	s->deferred = is_deferred(s);
 	s->stack.sample.flags = s->deferred ? SAMPLE_DEFERRED : 0;
 	if (s->process.flags & PROCESS_PYTHON) {
@@ -144,7 +155,8 @@ int on_cpu_sample(struct bpf_perf_event_data *context)
 	s->definitions = 0;
 	walk_python(s);
 	s->stack.native_count = s->native.words;
-	s->stack.python_count = s->python.words;
+	s->stack.native_skipped = s->native.skipped;
+	close_python(s);
 	if (!s->deferred)
 		send_sample(s);
 	else if (send_whole(s))

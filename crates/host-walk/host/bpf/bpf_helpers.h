@@ -17,6 +17,7 @@ long bpf_map_update_elem(void *map, const void *key, const void *value, u64 flag
 long bpf_probe_read_user(void *to, u32 size, const void *address);
 long bpf_probe_read_user_str(void *to, u32 size, const void *address);
 long bpf_ringbuf_output(void *ring, void *record, u64 size, u64 flags);
+u32 bpf_get_smp_processor_id(void);
 u64 bpf_ringbuf_query(void *ring, u64 what);
 
 #endif

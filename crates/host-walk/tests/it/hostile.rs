@@ -6,13 +6,15 @@ use std::{
 };
 
 use fastrand::Rng;
-use viperf_abi::{LAYOUT_CALL_PER_FRAME, LAYOUT_CFRAME, LAYOUT_IS_ENTRY, Word, limit};
+use viperf_abi::{
+    LAYOUT_CALL_PER_FRAME, LAYOUT_CFRAME, LAYOUT_CFRAME_PER_RUN, Reason, Word, limit,
+};
 use viperf_host_walk::{Thread, Walk, Walker};
 
 use crate::{
     image::{FSBASE, Image, Stack, layouts, name_of},
     layout::CLibrary,
-    session::{MOST_READS, Session},
+    session::{MOST_READS, MOST_WORDS, Session},
 };
 
 fn ends_with_reason(walk: &Walk) -> bool {
@@ -60,7 +62,7 @@ fn chains_of_frames_that_go_in_circles_end_with_a_reason() {
                 image.link(from, to);
                 let walk = Session::default().walk_stack(&image, &stack);
                 assert!(ends_with_reason(&walk), "{name}: {:?}", walk.words);
-                assert!(walk.words.len() <= limit::MAX_PYTHON_WORDS + 1, "{name}");
+                assert!(walk.words.len() <= MOST_WORDS, "{name}");
             }
         }
     }
@@ -108,7 +110,7 @@ fn a_walk_that_runs_out_of_steps_ends_with_a_reason() {
             let interpreter = image.add_interpreter();
             let mut stack = image.add_thread_state(interpreter, FSBASE, FSBASE - 0x10 * number);
             // Each in a run of its own, where there are runs; the last state is far too deep.
-            for _ in 0..if number == 0 { 2000 } else { 150 } {
+            for _ in 0..if number == 0 { 4200 } else { 150 } {
                 let frame = image.frame(code, 0);
                 image.run(&mut stack, &[frame]);
             }
@@ -159,24 +161,29 @@ fn walk_endless(image: &Image, code: u64, kind: Endless, cfas: &[u64]) -> Walk {
                 }
             }
         };
-        let is_entry = match kind {
+        let ends_run = |frame: u64| match kind {
             Endless::Frames => false,
             Endless::Entries => true,
             Endless::Alternating => frame & 1024 != 0,
         };
+        let is_entry = ends_run(frame);
         put(u64::from(fields.code), &code.to_le_bytes());
         put(u64::from(fields.previous), &(frame + 1024).to_le_bytes());
         if let (true, Some(owner), Some(value)) = (is_entry, fields.owner, fields.entry_owner) {
             put(owner.into(), &[value]);
         }
-        if let (true, true) = (is_entry, layout.flags & LAYOUT_IS_ENTRY != 0) {
-            put(layout.frame_is_entry.into(), &[1]);
-        }
         put(
             512 + u64::from(layout.cframe_previous),
             &(frame + 1024 + 512).to_le_bytes(),
         );
-        if layout.flags & (LAYOUT_CFRAME | LAYOUT_CALL_PER_FRAME) == LAYOUT_CFRAME {
+        if let (true, true) = (is_entry, layout.flags & LAYOUT_CFRAME_PER_RUN != 0) {
+            put(layout.frame_is_entry.into(), &[1]);
+        }
+        // 3.11: where the cframe before is, the run ends.
+        let is_boundary = layout.flags & LAYOUT_CFRAME_PER_RUN == 0
+            || !matches!(kind, Endless::Frames)
+            || frame == first & !1023;
+        if layout.flags & (LAYOUT_CFRAME | LAYOUT_CALL_PER_FRAME) == LAYOUT_CFRAME && is_boundary {
             put(
                 512 + u64::from(layout.cframe_current_frame),
                 &frame.to_le_bytes(),
@@ -399,8 +406,8 @@ fn is_well_formed(word: &Word, is_last: bool, native_frames: usize) -> bool {
     match word {
         Word::Python { unit, .. } => *unit >= -1,
         Word::Entry { owner } => owner.is_none_or(|owner| usize::from(owner) < native_frames),
-        Word::EntryAddress(_) => true,
-        Word::Reason(reason) => is_last && reason.is_ok(),
+        Word::EntryAddress(_) | Word::Suspended => true,
+        Word::Reason(reason) => is_last && reason.is_ok() || *reason == Ok(Reason::PythonTooDeep),
         _ => false,
     }
 }
@@ -447,10 +454,7 @@ fn a_hundred_thousand_walks_over_nonsense_end_within_bounds() {
             "walk {number}: {} reads",
             walk.reads
         );
-        assert!(
-            walk.words.len() <= limit::MAX_PYTHON_WORDS + 1,
-            "walk {number}"
-        );
+        assert!(walk.words.len() <= MOST_WORDS, "walk {number}");
         for (index, word) in walk.words.iter().enumerate() {
             let is_last = index + 1 == walk.words.len();
             let is_right = is_well_formed(word, is_last, stack.cfas.len());

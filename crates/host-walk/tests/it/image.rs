@@ -207,7 +207,7 @@ impl Image {
             self.set(next + u64::from(previous), state);
         }
         self.set(head, state);
-        self.map(c_stack - 0x10_0000, 0x10_0000);
+        self.map(c_stack - 0x20_0000, 0x20_0000);
         let mut stack = Stack {
             state,
             frame: 0,

@@ -2,14 +2,17 @@
 
 use std::collections::HashMap;
 
-use viperf_abi::{CodeText, Word};
+use viperf_abi::{CodeText, Word, limit};
 use viperf_cpython::text;
 use viperf_host_walk::{Definition, Thread, Walk, Walker};
 
 use crate::image::{FSBASE, Image, Stack};
 
-/// More reads than any walk may take: 4,096 threads, 3,400 steps of the walk, 256 definitions.
-pub(crate) const MOST_READS: u32 = 50_000;
+/// More reads than any walk may take: 4,096 threads, 10,000 steps of the walk, 256 definitions.
+pub(crate) const MOST_READS: u32 = 80_000;
+
+/// The most words of a walk: with a mark for those left out, and a reason at the end.
+pub(crate) const MOST_WORDS: usize = limit::LEAFMOST_PYTHON + 1 + limit::ROOTMOST;
 
 /// A walker, and what it has said of code objects so far.
 #[derive(Default)]
@@ -32,10 +35,13 @@ impl Session {
             let name = decode(definition.code.qualname());
             self.names.insert(definition.code.id, name);
         }
+        let left_out = walk.words.len() == MOST_WORDS;
         let reasons = walk
             .words
             .iter()
-            .filter(|word| matches!(word, Word::Reason(_)));
+            .enumerate()
+            .filter(|(index, _)| !(left_out && *index == limit::LEAFMOST_PYTHON))
+            .filter(|(_, word)| matches!(word, Word::Reason(_)));
         let last_is_reason = matches!(walk.words.last(), Some(Word::Reason(_)));
         assert_eq!(
             reasons.count(),

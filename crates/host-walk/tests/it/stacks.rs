@@ -5,7 +5,7 @@ use viperf_host_walk::Thread;
 
 use crate::{
     image::{FSBASE, Image, Stack, layouts, name_of},
-    session::Session,
+    session::{MOST_WORDS, Session},
 };
 
 /// Runs of functions, outermost first in both directions, and what the walk must say of them.
@@ -172,7 +172,7 @@ fn a_generator_runs_in_the_middle_of_a_run() {
 fn a_thousand_frames_come_whole_and_more_are_cut_with_a_reason() {
     for layout in layouts() {
         let name = name_of(&layout);
-        for count in [1000, 1270, 1290, 3000] {
+        for count in [1000, 1500, 3000, 4200] {
             let mut image = Image::new(layout.clone());
             let mut stack = image.add_main();
             let code = image.named("recurse");
@@ -188,14 +188,14 @@ fn a_thousand_frames_come_whole_and_more_are_cut_with_a_reason() {
                 shown.starts_with(&format!("recurse+{} ", count - 1)),
                 "{name}"
             );
-            match count <= 1270 {
-                true => assert!(
-                    shown.contains(" recurse+0") && !shown.contains('!'),
-                    "{name} {count}"
-                ),
-                false => assert!(shown.ends_with(" !PythonTooDeep"), "{name} {count}"),
+            // Of 3.10 every frame has a mark of its own, which is left out where native frames are missing.
+            let (has_root, is_cut) = (shown.contains(" recurse+0"), shown.contains('!'));
+            match count {
+                1000 | 1500 => assert!(has_root && !is_cut, "{name} {count}"),
+                3000 => assert!(has_root && shown.contains(" !PythonTooDeep r"), "{name}"),
+                _ => assert!(shown.ends_with(" !PythonTooDeep") && !has_root, "{name}"),
             }
-            assert!(walk.words.len() <= 1281);
+            assert!(walk.words.len() <= MOST_WORDS);
         }
     }
 }
@@ -406,7 +406,7 @@ fn a_call_of_3_10_that_has_no_frame_yet_is_one_mark_more() {
 }
 
 #[test]
-fn a_call_of_3_10_that_returns_has_no_mark_and_more_frames_without_one_leave_a_reason() {
+fn calls_of_3_10_whose_cframes_are_gone_have_no_mark() {
     for layout in layouts().filter(|layout| layout.has_call_per_frame() && layout.cframe.is_some())
     {
         let (mut image, stack, _) = walk_runs(layout, &[&[("main", 2), ("f", 1)]]);
@@ -422,10 +422,7 @@ fn a_call_of_3_10_that_returns_has_no_mark_and_more_frames_without_one_leave_a_r
             place,
             stack.state + u64::from(image.layout.thread_state.root_cframe.unwrap()),
         );
-        assert_eq!(
-            Session::default().show_stack(&image, &stack),
-            "f+1 !PythonCutOff"
-        );
+        assert_eq!(Session::default().show_stack(&image, &stack), "f+1 main+2");
     }
 }
 
@@ -510,7 +507,12 @@ fn frames_that_are_none_leave_a_reason() {
             image.link(below, caller);
             let shown = Session::default().show_stack(&image, &stack);
             let leaf = expected(&image.layout, &[&[("leaf", 1)]]);
-            assert_eq!(shown, format!("{leaf} {reason}"), "{name} {frame_of}");
+            // 3.11: what is before a run must be where the cframe before is.
+            let expected = match image.layout.frame.is_entry {
+                Some(_) if !frame_of.contains("code") => "leaf+1 !PythonCutOff".to_owned(),
+                _ => format!("{leaf} {reason}"),
+            };
+            assert_eq!(shown, expected, "{name} {frame_of}");
         }
     }
 }

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 OR MIT
+ *
+ * Where Python says that its eval calls are on the C stack, for a native walk that has lost its way: from 3.10 on each run of
+ * Python frames has such an address (python_walk.h). The CFA of the eval call lies at a distance above it that is the same in
+ * every call of one interpreter; the kernel learns it, with the rule that leads on, from a walk that was whole.
+ */
+#ifndef VIPERF_ENTRIES_H
+#define VIPERF_ENTRIES_H
+
+#include "code_text.h"
+#include "thread_states.h"
+
+enum {
+	ENTRY_STEPS_AT_ONCE = 32,
+	/* Python frames between two eval calls: as deep as recursion in Python goes by default. */
+	ENTRY_STEPS = 1024,
+	/* An eval call's part of the C stack has some hundred bytes. */
+	LARGEST_DISTANCE = 4096,
+};
+
+static __always_inline int entries_are_cframes(const struct python_layout *layout)
+{
+	return (layout->flags & LAYOUT_CFRAME) && (layout->flags & (LAYOUT_CFRAME_PER_RUN | LAYOUT_CALL_PER_FRAME));
+}
+
+/* To 3.9 nothing ties a frame to the C stack. */
+static __always_inline int has_entries(const struct python_layout *layout)
+{
+	return (layout->flags & (LAYOUT_CFRAME | LAYOUT_CALL_PER_FRAME)) != LAYOUT_CALL_PER_FRAME;
+}
+
+/* One cframe or frame of the chain: 0 go on, 1 at the end or at an entry above the address. */
+__noinline int find_entry_step(void)
+{
+	struct scratch *s = find_scratch();
+	const struct python_layout *layout;
+	u32 size;
+	u64 at;
+	int is_entry;
+
+	if (!s)
+		return 1;
+	layout = &s->process.layout;
+	at = s->entries.at;
+	size = layout->frame_size;
+	if (size > FRAME_BLOCK_BYTES)
+		size = FRAME_BLOCK_BYTES;
+	is_entry = entries_are_cframes(layout);
+	if (!at || (at & 7) || (is_entry && at == s->entries.root))
+		return 1;
+	if (!is_entry) {
+		if (read_user(s->frame_block, size, at))
+			return 1;
+		is_entry = s->frame_block[layout->frame_owner & (FRAME_BLOCK_BYTES - 1)] >= layout->entry_owner;
+		s->entries.at = block_u64(s->frame_block, layout->frame_previous, FRAME_BLOCK_BYTES);
+	} else if (read_user(&s->entries.at, sizeof(u64), at + layout->cframe_previous)) {
+		return 1;
+	}
+	if (!is_entry || at <= s->entries.above)
+		return 0;
+	if (!s->entries.found || at < s->entries.found)
+		s->entries.found = at;
+	return 1;
+}
+
+__noinline int find_entry_steps(void)
+{
+	for (int i = 0; i < ENTRY_STEPS_AT_ONCE; i++)
+		if (find_entry_step())
+			return 1;
+	return 0;
+}
+
+/* Begins at the innermost cframe or frame of a thread state. */
+static __always_inline void start_entries(struct scratch *s, u64 thread_state)
+{
+	const struct python_layout *layout = &s->process.layout;
+	u64 at = 0;
+
+	s->entries.at = 0;
+	s->entries.root = thread_state + layout->thread_root_cframe;
+	if (read_user(&at, sizeof(at), thread_state + (layout->flags & LAYOUT_CFRAME ? layout->thread_cframe : layout->thread_frame)))
+		return;
+	/* 3.12 has cframes, and entry frames besides. */
+	if ((layout->flags & LAYOUT_CFRAME) && !entries_are_cframes(layout) &&
+	    read_user(&at, sizeof(at), at + layout->cframe_current_frame))
+		return;
+	s->entries.at = at;
+}
+
+/* The lowest entry above an address of the C stack; 0: there is none. */
+__noinline u64 find_entry_above(u64 address)
+{
+	struct scratch *s = find_scratch();
+
+	if (!s || !(s->process.flags & PROCESS_PYTHON) || !has_entries(&s->process.layout))
+		return 0;
+	s->entries.above = address;
+	s->entries.found = 0;
+	for (u32 state = 0; state < MAX_OWN_THREAD_STATES && state < s->thread_states.count; state++) {
+		start_entries(s, s->thread_states.found[state & (MAX_OWN_THREAD_STATES - 1)]);
+		for (int i = 0; i < ENTRY_STEPS / ENTRY_STEPS_AT_ONCE; i++)
+			if (find_entry_steps())
+				break;
+	}
+	return s->entries.found;
+}
+
+/* Keeps what there is to know of eval calls, once for each process: the run of frames whose entry is given belongs to the
+ * native frame `owner`. */
+__noinline int learn_eval_call(u32 owner, u64 entry)
+{
+	struct scratch *s = find_scratch();
+	struct process *process;
+	u64 word, distance;
+	u32 tgid, rule;
+
+	if (!s)
+		return 0;
+	word = s->stack.words[(s->stack.kernel_count + frame_place(owner)) & (MAX_STACK_WORDS - 1)];
+	rule = s->rules[frame_place(owner)];
+	distance = s->cfas[frame_place(owner)] - entry;
+	/* Another evaluator (PEP 523) has a frame of another size. */
+	if (word >> 60 != WORD_NATIVE || ((word >> 40) & 0xfffff) != s->process.interpreter ||
+	    ((rule & 15) != RULE_RSP && (rule & 15) != RULE_RBP) || distance >= LARGEST_DISTANCE)
+		return 0;
+	tgid = s->stack.sample.tgid;
+	process = bpf_map_lookup_elem(&processes, &tgid);
+	if (!process || process->epoch != s->process.epoch)
+		return 0;
+	process->eval_rule = rule;
+	process->eval_word = word;
+	process->eval_above_entry = distance;
+	s->process.eval_above_entry = distance;
+	return 0;
+}
+
+#endif
