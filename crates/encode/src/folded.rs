@@ -14,11 +14,24 @@
 //! `;` always separates frames.
 //! Lines are sorted by their bytes.
 
+mod read;
+
 use std::collections::BTreeMap;
 
-use viperf_profile::{Frame, FrameKind, Handle as _, Profile, ProfileError, ThreadHandle};
+use viperf_profile::{
+    Frame, FrameKind, Function, FunctionHandle, Handle as _, Profile, ProfileError, ThreadHandle,
+};
 
 use crate::EncodeError;
+
+pub use read::decode;
+pub(crate) use read::is_folded_line;
+
+/// What the frames of each kind end in.
+const PYTHON_SUFFIX: &str = "_[p]";
+const NATIVE_SUFFIX: &str = "_[pn]";
+const KERNEL_SUFFIX: &str = "_[k]";
+const INCOMPLETE_SUFFIX: &str = "_[e]";
 
 /// What the lines show.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,19 +114,14 @@ fn render_frame(
     options: &Options,
 ) -> Result<Option<String>, ProfileError> {
     let function = profile.function(frame.function)?;
-    let name = profile.string(function.name)?;
-    let file = function.file.map(|file| profile.string(file)).transpose()?;
-    let library = function
-        .library
-        .map(|library| profile.string(library))
-        .transpose()?;
-    let (text, suffix) = match function.kind {
+    let suffix = match function.kind {
         FrameKind::Interpreter if !options.interpreter_frames => return Ok(None),
-        FrameKind::Python => (python_frame(name, file, frame.source.line), "_[p]"),
-        FrameKind::Native | FrameKind::Interpreter => (native_frame(name, library), "_[pn]"),
-        FrameKind::Kernel => (escape(name), "_[k]"),
-        FrameKind::Incomplete => (format!("[{}]", escape(name)), "_[e]"),
+        FrameKind::Python => PYTHON_SUFFIX,
+        FrameKind::Native | FrameKind::Interpreter => NATIVE_SUFFIX,
+        FrameKind::Kernel => KERNEL_SUFFIX,
+        FrameKind::Incomplete => INCOMPLETE_SUFFIX,
     };
+    let text = frame_text(profile, &function, frame.source.line, escape)?;
     Ok(Some(if options.frame_kinds {
         text + suffix
     } else {
@@ -121,22 +129,41 @@ fn render_frame(
     }))
 }
 
-fn python_frame(name: &str, file: Option<&str>, line: u32) -> String {
-    let name = escape(name);
-    match file.map(escape) {
-        Some(file) if line != 0 => format!("{name} ({file}:{line})"),
-        Some(file) => format!("{name} ({file})"),
-        None => name,
-    }
+/// A frame's text without suffix and without escapes, for formats that have their own.
+pub(crate) fn describe(
+    profile: &Profile,
+    function: FunctionHandle,
+    line: u32,
+) -> Result<String, ProfileError> {
+    let function = profile.function(function)?;
+    frame_text(profile, &function, line, str::to_owned)
 }
 
-fn native_frame(name: &str, library: Option<&str>) -> String {
-    match library {
-        Some(library) if !is_bare_address(name) => {
-            format!("{} ({})", escape(name), escape(library))
-        }
-        _ => escape(name),
-    }
+fn frame_text(
+    profile: &Profile,
+    function: &Function,
+    line: u32,
+    escape: impl Fn(&str) -> String,
+) -> Result<String, ProfileError> {
+    let plain_name = profile.string(function.name)?;
+    let name = escape(plain_name);
+    let file = function.file.map(|file| profile.string(file)).transpose()?;
+    let library = profile.library_name(function)?;
+    Ok(match function.kind {
+        FrameKind::Python => match file.map(escape) {
+            Some(file) if line != 0 => format!("{name} ({file}:{line})"),
+            Some(file) => format!("{name} ({file})"),
+            None => name,
+        },
+        FrameKind::Native | FrameKind::Interpreter => match library {
+            Some(library) if !is_bare_address(plain_name) => {
+                format!("{name} ({})", escape(library))
+            }
+            _ => name,
+        },
+        FrameKind::Kernel => name,
+        FrameKind::Incomplete => format!("[{name}]"),
+    })
 }
 
 /// `[library+0xoffset]`: the library is in the name already.

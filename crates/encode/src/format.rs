@@ -13,6 +13,18 @@ pub enum Format {
     Viperf,
     /// Folded stacks, one line each.
     Folded,
+    /// A flame graph picture.
+    Svg,
+    /// pprof, for `go tool pprof` and many servers.
+    Pprof,
+    /// speedscope's own format.
+    Speedscope,
+    /// The Firefox Profiler's processed format.
+    Firefox,
+    /// Python's pstats, for snakeviz and `python -m pstats`.
+    Pstats,
+    /// Plain JSON.
+    Json,
 }
 
 /// A name or a suffix that is no format of today.
@@ -37,7 +49,18 @@ pub enum FormatError {
 
 impl Format {
     /// Every format.
-    pub const ALL: [Self; 3] = [Self::Html, Self::Viperf, Self::Folded];
+    pub const ALL: [Self; 9] = [
+        Self::Html,
+        Self::Viperf,
+        Self::Folded,
+        Self::Svg,
+        Self::Pprof,
+        Self::Speedscope,
+        Self::Firefox,
+        Self::Pstats,
+        // Last, for other formats' suffixes end in it too.
+        Self::Json,
+    ];
 
     /// The name by which `--format` knows it: `html`, `viperf`, `folded`.
     #[must_use]
@@ -46,6 +69,12 @@ impl Format {
             Self::Html => "html",
             Self::Viperf => "viperf",
             Self::Folded => "folded",
+            Self::Svg => "svg",
+            Self::Pprof => "pprof",
+            Self::Speedscope => "speedscope",
+            Self::Firefox => "firefox",
+            Self::Pstats => "pstats",
+            Self::Json => "json",
         }
     }
 
@@ -56,6 +85,28 @@ impl Format {
             Self::Html => &[".html"],
             Self::Viperf => &[".viperf"],
             Self::Folded => &[".folded", ".col"],
+            Self::Svg => &[".svg"],
+            Self::Pprof => &[".pb.gz", ".pprof"],
+            Self::Speedscope => &[".speedscope.json"],
+            Self::Firefox => &[".firefox.json.gz"],
+            Self::Pstats => &[".pstats"],
+            Self::Json => &[".json"],
+        }
+    }
+
+    /// What opens it, for the line that says what to do with the file.
+    #[must_use]
+    pub fn opened_by(self) -> &'static str {
+        match self {
+            Self::Html => "open it in a browser",
+            Self::Viperf => "every other format can be made from it with viperf convert",
+            Self::Folded => "one line per stack, root first, with its count",
+            Self::Svg => "open it in a browser",
+            Self::Pprof => "open it with go tool pprof",
+            Self::Speedscope => "open it with speedscope",
+            Self::Firefox => "load it in the Firefox Profiler (profiler.firefox.com)",
+            Self::Pstats => "open it with snakeviz or python3 -m pstats",
+            Self::Json => "docs/formats/json.md describes it",
         }
     }
 
@@ -127,6 +178,13 @@ mod tests {
             ("dir.col/a.viperf", Format::Viperf),
             ("a.b.folded", Format::Folded),
             ("A.COL", Format::Folded),
+            ("a.svg", Format::Svg),
+            ("a.pb.gz", Format::Pprof),
+            ("a.pprof", Format::Pprof),
+            ("a.speedscope.json", Format::Speedscope),
+            ("a.firefox.json.gz", Format::Firefox),
+            ("a.pstats", Format::Pstats),
+            ("speedscope.json", Format::Json),
         ] {
             assert_eq!(Format::from_path(Path::new(path)), Ok(format));
         }
@@ -138,16 +196,13 @@ mod tests {
 
     #[test]
     fn a_format_that_does_not_exist_yet_is_an_error_that_lists_those_that_do() {
-        for path in ["a.svg", "a.pb.gz", "-", "", "/", "html"] {
+        for path in ["a.png", "a.gz", "-", "", "/", "html"] {
             let text = Format::from_path(Path::new(path)).unwrap_err().to_string();
-            assert!(
-                text.ends_with("end it in one of .html, .viperf, .folded, .col, or give --format"),
-                "{text}"
-            );
+            assert!(text.ends_with(".pstats, .json, or give --format"), "{text}");
         }
         assert_eq!(
-            Format::from_name("svg").unwrap_err().to_string(),
-            "no format is called `svg`: choose one of html, viperf, folded"
+            Format::from_name("png").unwrap_err().to_string(),
+            "no format is called `png`: choose one of html, viperf, folded, svg, pprof, speedscope, firefox, pstats, json"
         );
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! [`encode`] turns a [`Profile`] into one [`Format`]; each format is a module of its own with its own `Options`, whose
 //! defaults are what the command line gives without flags.
-//! The native file is also read back: [`viperf_file::decode`].
+//! [`decode`] reads the formats of [`InputFormat`] back: our own file, and what other profilers write.
 //!
 //! What it asks of you: a profile whose handles are its own; a dangling one is an error, never a panic.
+//! What is read may be hostile: it is bounded, checked, and read as far as it is whole.
 //!
 //! What it does not do: no I/O, no clock, no environment. The same profile and options give the same bytes.
 //!
@@ -20,25 +21,51 @@
 
 #![forbid(unsafe_code)]
 
+pub mod firefox;
 pub mod folded;
 mod format;
+#[cfg(test)]
+mod golden;
 pub mod html;
+mod import;
+mod input;
+pub mod json;
+mod json_text;
+pub mod perf_script;
+pub mod pprof;
+pub mod pstats;
 #[cfg(test)]
 mod sample_profile;
+pub mod speedscope;
+mod stack_tree;
+pub mod svg;
 pub mod viperf_file;
 
 use thiserror::Error;
 use viperf_profile::{Profile, ProfileError};
 
 pub use format::{Format, FormatError};
+pub use import::{Limits, ReadError};
+pub use input::{InputFormat, decode};
+pub use viperf_file::Decoded;
 
 /// The options of every format; [`encode`] takes the part that its format needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
+    /// For [`Format::Firefox`].
+    pub firefox: firefox::Options,
     /// For [`Format::Folded`].
     pub folded: folded::Options,
     /// For [`Format::Html`].
     pub html: html::Options,
+    /// For [`Format::Pprof`].
+    pub pprof: pprof::Options,
+    /// For [`Format::Pstats`].
+    pub pstats: pstats::Options,
+    /// For [`Format::Speedscope`].
+    pub speedscope: speedscope::Options,
+    /// For [`Format::Svg`].
+    pub svg: svg::Options,
     /// For [`Format::Viperf`].
     pub viperf_file: viperf_file::Options,
 }
@@ -72,8 +99,8 @@ pub enum EncodeError {
     /// The compressor gave up.
     #[error("the profile could not be compressed")]
     Compression(#[from] std::io::Error),
-    /// The page's heading could not be written as JSON.
-    #[error("the page's names could not be written as JSON")]
+    /// A text could not be written as JSON.
+    #[error("the profile could not be written as JSON")]
     Json(#[from] serde_json::Error),
 }
 
@@ -88,8 +115,14 @@ pub fn encode(
     options: &Options,
 ) -> Result<Vec<u8>, EncodeError> {
     match format {
-        Format::Folded => folded::encode(profile, &options.folded).map(String::into_bytes),
         Format::Html => html::encode(profile, &options.html).map(String::into_bytes),
         Format::Viperf => viperf_file::encode(profile, &options.viperf_file),
+        Format::Folded => folded::encode(profile, &options.folded).map(String::into_bytes),
+        Format::Svg => svg::encode(profile, &options.svg).map(String::into_bytes),
+        Format::Pprof => pprof::encode(profile, &options.pprof),
+        Format::Speedscope => speedscope::encode(profile, &options.speedscope),
+        Format::Firefox => firefox::encode(profile, &options.firefox),
+        Format::Pstats => pstats::encode(profile, &options.pstats),
+        Format::Json => json::encode(profile),
     }
 }

@@ -1,8 +1,8 @@
 //! Profiles for the tests of every format.
 
 use viperf_profile::{
-    Frame, FrameHandle, FrameKind, Function, Process, ProcessHandle, Profile, ProfileInformation,
-    Sample, SourceRange, Thread, ThreadHandle,
+    Frame, FrameHandle, FrameKind, Function, Library, Process, ProcessHandle, Profile,
+    ProfileInformation, Sample, SourceRange, Thread, ThreadHandle,
 };
 
 /// Names that have broken somebody's format before.
@@ -59,7 +59,8 @@ pub(crate) fn add_frame(
     let (file, library) = if kind == FrameKind::Python {
         (place, None)
     } else {
-        (None, place)
+        let library = place.map(|name| profile.libraries.intern(Library::named(name)));
+        (None, library)
     };
     let function = profile.functions.intern(Function {
         name,
@@ -150,6 +151,91 @@ pub(crate) fn small_profile() -> Profile {
         .insert("stack page not present".into(), 2);
     profile.lost = 4;
     profile
+}
+
+/// What [`small_profile`] has not: two processes of one name, recursion, inlined calls, columns, addresses, paths and build
+/// IDs, a kernel module, a sample with nothing but an interpreter frame, different weights.
+pub(crate) fn rich_profile() -> Profile {
+    use FrameKind::{Interpreter, Kernel, Python};
+    let mut profile = Profile {
+        information: information(),
+        ..Profile::default()
+    };
+    let [outer, first, second] = add_inlined_frames(&mut profile);
+    let module = add_frame(&mut profile, Python, "<module>", "/srv/a b.py", 3);
+    let fib = add_frame(&mut profile, Python, "fib", "/srv/a b.py", 8);
+    let other_line = add_frame(&mut profile, Python, "fib", "/srv/a b.py", 9);
+    let columns = profile.frame(fib).expect("it was just added");
+    let source = SourceRange {
+        column: 12,
+        end_line: 8,
+        end_column: 22,
+        ..columns.source
+    };
+    let fib_column = profile.frames.intern(Frame { source, ..columns });
+    let system_call = add_frame(&mut profile, Kernel, "do_syscall_64", "", 0);
+    let in_module = add_frame(&mut profile, Kernel, "nft_do_chain", "nf_tables", 0);
+    let eval = add_frame(
+        &mut profile,
+        Interpreter,
+        "_PyEval_EvalFrameDefault",
+        "python3",
+        0,
+    );
+    for pid in [70, 71] {
+        let process = add_process(&mut profile, "gunicorn", pid);
+        let thread = add_thread(&mut profile, process, "MainThread", pid);
+        let count = u64::from(pid);
+        let recursion = [eval, module, fib, eval, fib_column, other_line, fib];
+        add_samples(&mut profile, thread, &recursion, count);
+        add_samples(
+            &mut profile,
+            thread,
+            &[module, fib, outer, first, second],
+            3,
+        );
+        add_samples(&mut profile, thread, &[module, system_call, in_module], 2);
+        add_samples(&mut profile, thread, &[eval], 1);
+    }
+    for (number, sample) in (0..).zip(&mut profile.samples) {
+        sample.weight_ns += number;
+    }
+    profile
+}
+
+/// A function and what was inlined into it, the caller first, in a library with path and build ID.
+fn add_inlined_frames(profile: &mut Profile) -> [FrameHandle; 3] {
+    let strings = [
+        "libm.so.6",
+        "/usr/lib/libm.so.6",
+        "00112233445566778899aabbccddeeff01020304",
+    ];
+    let [name, path, build_id] = strings.map(|text| profile.strings.intern(text));
+    let library = profile.libraries.intern(Library {
+        name,
+        path: Some(path),
+        build_id: Some(build_id),
+    });
+    let [outer, first, second] = ["exp", "scale", "step<int (*)(char)>"].map(|name| {
+        let name = profile.strings.intern(name);
+        let file = Some(profile.strings.intern("/src/exp.c"));
+        let function = profile.functions.intern(Function {
+            name,
+            file,
+            library: Some(library),
+            first_line: 0,
+            kind: FrameKind::Native,
+        });
+        Frame {
+            address: 0x4321,
+            ..Frame::at_line(function, 30)
+        }
+    });
+    let inlined = [first, second].map(|frame| Frame {
+        inlined: true,
+        ..frame
+    });
+    [outer, inlined[0], inlined[1]].map(|frame| profile.frames.intern(frame))
 }
 
 /// Three expressions of line 7 of one function, one of them two lines long and one of which only the line is known; each

@@ -45,12 +45,14 @@ def read_blocks(data):
         offset += 12 + length
 
 
-def frame_text(strings, function, line):
+def frame_text(tables, function, line):
+    strings = tables["strings"]
     name = strings[function.name]
     if function.kind == 1:
         name = f"{name} ({strings[function.file_plus_one - 1]}:{line})"
     elif function.kind == 2 and function.library_plus_one and not name.startswith("["):
-        name = f"{name} ({strings[function.library_plus_one - 1]})"
+        library = tables["libraries"][function.library_plus_one - 1]
+        name = f"{name} ({strings[library.name]})"
     elif function.kind == 4:
         name = f"[{name}]"
     return name + SUFFIXES[function.kind]
@@ -82,7 +84,7 @@ def main(file, folder, what):
         if block_type != 2:
             continue
         rows = messages.Rows.FromString(payload)
-        for name in ("strings", "functions", "processes", "threads"):
+        for name in ("strings", "libraries", "functions", "processes", "threads"):
             tables[name] += getattr(rows, name)
         tables["frames"] += frame_rows(rows.frames)
         tables["stacks"] += zip(rows.stacks.parent_plus_one, rows.stacks.frame)
@@ -103,7 +105,7 @@ def print_folded(tables):
             above, frame = tables["stacks"][above - 1]
             function, line, *_ = tables["frames"][frame]
             if tables["functions"][function].kind != 5:
-                frames.append(frame_text(tables["strings"], tables["functions"][function], line))
+                frames.append(frame_text(tables, tables["functions"][function], line))
         process = tables["processes"][tables["threads"][thread].process]
         root = f"{tables['strings'][process.name]} ({process.pid})"
         lines[";".join([root, *reversed(frames)])] += 1

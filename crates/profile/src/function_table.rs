@@ -1,5 +1,6 @@
 //! Functions: what a frame runs.
 
+use crate::library_table::LibraryHandle;
 use crate::string_table::StringHandle;
 use crate::table::{Row, Table, handle};
 
@@ -56,8 +57,8 @@ pub struct Function {
     pub name: StringHandle,
     /// The source file: `co_filename`, or what the debug information says.
     pub file: Option<StringHandle>,
-    /// Native: the base name of the executable or library that holds the code.
-    pub library: Option<StringHandle>,
+    /// Native: the executable or library that holds the code. Kernel: the module; `None` for the kernel itself.
+    pub library: Option<LibraryHandle>,
     /// The line on which the function begins (`co_firstlineno`); 0 when not known.
     pub first_line: u32,
     /// What its frames are.

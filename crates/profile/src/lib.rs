@@ -1,11 +1,11 @@
-//! The data model: strings, functions, frames, stacks, threads, processes, samples.
+//! The data model: strings, libraries, functions, frames, stacks, threads, processes, samples.
 //!
 //! A [`Profile`] is a struct of tables.
 //! Each row of a table is held once and is named by a typed handle, so a frame costs 32 bytes however long its
 //! function's name is, and a stack shares its roots with every other stack (a prefix tree).
 //!
-//! What it asks of you: intern from the root of things outwards (strings, then functions, frames, stacks; processes, then
-//! threads), and use a handle only with the profile that gave it.
+//! What it asks of you: intern from the root of things outwards (strings, then libraries, functions, frames, stacks; processes,
+//! then threads), and use a handle only with the profile that gave it.
 //! A profile that came from a file is checked with [`Profile::validate`] before its handles are believed.
 //!
 //! What it does not do: no I/O, no formats (`viperf-encode` writes them), no names made for the screen (a frame's kind is a
@@ -46,9 +46,20 @@
 #![forbid(unsafe_code)]
 
 mod aggregate;
+mod call_tree;
+mod diff;
+mod filter;
 mod frame_table;
+mod function_statistics;
 mod function_table;
+mod grouping;
 mod information;
+mod interval;
+mod library_table;
+#[cfg(test)]
+mod made_up;
+mod merge;
+mod origin;
 mod process_table;
 mod profile;
 mod sample;
@@ -57,11 +68,23 @@ mod string_table;
 mod table;
 mod thread_table;
 mod validate;
+mod weight;
 
 pub use aggregate::AggregatedStack;
+pub use call_tree::{CallNode, CallTree, NodeHandle, NodeWeights};
+pub use diff::{
+    CONFIDENCE, Change, Diff, DiffRow, DiffSide, FEWEST_SAMPLES, Normalization, Pair, Verdict, diff,
+};
+pub use filter::{ALL_HIDDEN, Filter, Selector, filter};
 pub use frame_table::{Frame, FrameHandle, FrameTable, SourceRange};
+pub use function_statistics::{GroupStatistics, Split, group_statistics};
 pub use function_table::{FrameKind, Function, FunctionHandle, FunctionTable};
+pub use grouping::{Group, GroupBy, GroupHandle, Grouping};
 pub use information::ProfileInformation;
+pub use interval::Interval;
+pub use library_table::{Library, LibraryHandle, LibraryTable};
+pub use merge::merge;
+pub use origin::{Module, Origin};
 pub use process_table::{Process, ProcessHandle, ProcessTable};
 pub use profile::Profile;
 pub use sample::Sample;
@@ -70,3 +93,4 @@ pub use string_table::{StringHandle, StringTable};
 pub use table::{Handle, Row, Table};
 pub use thread_table::{Thread, ThreadHandle, ThreadTable};
 pub use validate::ProfileError;
+pub use weight::{Measure, Weight};

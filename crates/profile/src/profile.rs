@@ -6,6 +6,7 @@ use crate::aggregate::{AggregatedStack, aggregate};
 use crate::frame_table::{Frame, FrameHandle, FrameTable};
 use crate::function_table::{Function, FunctionHandle, FunctionTable};
 use crate::information::ProfileInformation;
+use crate::library_table::{Library, LibraryHandle, LibraryTable};
 use crate::process_table::{Process, ProcessHandle, ProcessTable};
 use crate::sample::Sample;
 use crate::stack_table::{StackHandle, StackTable};
@@ -21,6 +22,8 @@ pub struct Profile {
     pub information: ProfileInformation,
     /// Every text.
     pub strings: StringTable,
+    /// Every executable and library.
+    pub libraries: LibraryTable,
     /// Every function.
     pub functions: FunctionTable,
     /// Every frame.
@@ -95,6 +98,27 @@ impl Profile {
         self.strings
             .find(handle)
             .ok_or_else(|| ProfileError::no_such_row("strings", handle, self.strings.len()))
+    }
+
+    /// The library of `handle`.
+    ///
+    /// # Errors
+    ///
+    /// [`ProfileError::NoSuchRow`] when it is not of this profile.
+    pub fn library(&self, handle: LibraryHandle) -> Result<Library, ProfileError> {
+        row(&self.libraries, handle)
+    }
+
+    /// The name of the library that holds `function`; `None` when it has none.
+    ///
+    /// # Errors
+    ///
+    /// [`ProfileError::NoSuchRow`] when a handle is not of this profile.
+    pub fn library_name(&self, function: &Function) -> Result<Option<&str>, ProfileError> {
+        match function.library {
+            Some(library) => self.string(self.library(library)?.name).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// The function of `handle`.

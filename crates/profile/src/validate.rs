@@ -4,6 +4,7 @@ use thiserror::Error;
 
 use crate::frame_table::Frame;
 use crate::function_table::Function;
+use crate::library_table::Library;
 use crate::process_table::Process;
 use crate::profile::Profile;
 use crate::sample::Sample;
@@ -39,10 +40,23 @@ impl ProfileError {
 
 /// Each part destructures its rows in full, so that a new handle field cannot be forgotten here.
 pub(crate) fn validate(profile: &Profile) -> Result<(), ProfileError> {
+    validate_libraries(profile)?;
     validate_functions(profile)?;
     validate_stacks(profile)?;
     validate_processes(profile)?;
     validate_samples(profile)
+}
+
+fn validate_libraries(profile: &Profile) -> Result<(), ProfileError> {
+    for (_, library) in profile.libraries.iter() {
+        let &Library {
+            name,
+            path,
+            build_id,
+        } = library;
+        strings(profile, [Some(name), path, build_id])?;
+    }
+    Ok(())
 }
 
 fn validate_functions(profile: &Profile) -> Result<(), ProfileError> {
@@ -54,7 +68,10 @@ fn validate_functions(profile: &Profile) -> Result<(), ProfileError> {
             first_line: _,
             kind: _,
         } = function;
-        strings(profile, [Some(name), file, library])?;
+        strings(profile, [Some(name), file, None])?;
+        if let Some(library) = library {
+            within(&profile.libraries, library)?;
+        }
     }
     Ok(())
 }
@@ -65,6 +82,7 @@ fn validate_stacks(profile: &Profile) -> Result<(), ProfileError> {
             function,
             source: _,
             address: _,
+            inlined: _,
         } = frame;
         within(&profile.functions, function)?;
     }
@@ -142,63 +160,80 @@ mod tests {
     use super::*;
     use crate::frame_table::FrameHandle;
     use crate::function_table::{FrameKind, FunctionHandle};
+    use crate::library_table::LibraryHandle;
     use crate::process_table::ProcessHandle;
     use crate::stack_table::StackHandle;
     use crate::thread_table::ThreadHandle;
 
-    /// Each row is put in with one handle that points nowhere; all else is right.
+    /// What puts a row in that holds one handle which points nowhere; it is given the handle of a text that is not there.
+    type Breakage = fn(&mut Profile, StringHandle);
+
+    /// By the table that is named in the error; all else is right.
+    const BREAKAGES: [(&str, Breakage); 8] = [
+        ("strings", |profile, name| {
+            profile.libraries.intern(Library::named(name));
+        }),
+        ("libraries", |profile, _| {
+            let name = profile.strings.intern("");
+            profile.functions.intern(Function {
+                name,
+                file: None,
+                library: Some(LibraryHandle::from_index(0)),
+                first_line: 0,
+                kind: FrameKind::Native,
+            });
+        }),
+        ("strings", |profile, name| {
+            profile.functions.intern(Function {
+                name,
+                file: None,
+                library: None,
+                first_line: 0,
+                kind: FrameKind::Kernel,
+            });
+        }),
+        ("functions", |profile, _| {
+            let function = FunctionHandle::from_index(0);
+            profile.frames.intern(Frame::at_line(function, 0));
+        }),
+        ("frames", |profile, _| {
+            profile.intern_stack_root_first([FrameHandle::from_index(0)]);
+        }),
+        ("strings", |profile, name| {
+            profile.processes.intern(Process {
+                pid: 1,
+                parent_pid: None,
+                name,
+                command_line: name,
+                python_version: None,
+                start_time_ns: 0,
+            });
+        }),
+        ("processes", |profile, _| {
+            let name = profile.strings.intern("");
+            let process = ProcessHandle::from_index(0);
+            profile.threads.intern(Thread {
+                process,
+                tid: 1,
+                name,
+            });
+        }),
+        ("threads", |profile, _| {
+            profile.samples.push(Sample {
+                time_ns: 0,
+                weight_ns: 0,
+                cpu: 0,
+                thread: ThreadHandle::from_index(0),
+                stack: StackHandle::from_index(0),
+                complete: true,
+            });
+        }),
+    ];
+
     #[test]
     fn a_dangling_handle_in_any_table_is_found() {
         let dangling_string = StringHandle::from_index(9);
-        type Breakage = fn(&mut Profile, StringHandle);
-        let breakages: [(&str, Breakage); 6] = [
-            ("strings", |profile, name| {
-                profile.functions.intern(Function {
-                    name,
-                    file: None,
-                    library: None,
-                    first_line: 0,
-                    kind: FrameKind::Kernel,
-                });
-            }),
-            ("functions", |profile, _| {
-                let function = FunctionHandle::from_index(0);
-                profile.frames.intern(Frame::at_line(function, 0));
-            }),
-            ("frames", |profile, _| {
-                profile.intern_stack_root_first([FrameHandle::from_index(0)]);
-            }),
-            ("strings", |profile, name| {
-                profile.processes.intern(Process {
-                    pid: 1,
-                    parent_pid: None,
-                    name,
-                    command_line: name,
-                    python_version: None,
-                    start_time_ns: 0,
-                });
-            }),
-            ("processes", |profile, _| {
-                let name = profile.strings.intern("");
-                let process = ProcessHandle::from_index(0);
-                profile.threads.intern(Thread {
-                    process,
-                    tid: 1,
-                    name,
-                });
-            }),
-            ("threads", |profile, _| {
-                profile.samples.push(Sample {
-                    time_ns: 0,
-                    weight_ns: 0,
-                    cpu: 0,
-                    thread: ThreadHandle::from_index(0),
-                    stack: StackHandle::from_index(0),
-                    complete: true,
-                });
-            }),
-        ];
-        for (named, breakage) in breakages {
+        for (named, breakage) in BREAKAGES {
             let mut profile = Profile::default();
             breakage(&mut profile, dangling_string);
             let ProfileError::NoSuchRow { table, .. } = profile.validate().unwrap_err();

@@ -1,8 +1,8 @@
 //! Messages of a file put into a profile, each row checked before it is believed.
 
 use viperf_profile::{
-    Frame, FrameHandle, Function, FunctionHandle, Process, ProcessHandle, Profile,
-    ProfileInformation, Sample, SourceRange, Stack, StackHandle, StringHandle, Thread,
+    Frame, FrameHandle, Function, FunctionHandle, Library, LibraryHandle, Process, ProcessHandle,
+    Profile, ProfileInformation, Sample, SourceRange, Stack, StackHandle, StringHandle, Thread,
     ThreadHandle,
 };
 
@@ -15,6 +15,7 @@ use crate::viperf_file::{message, rows::find_kind};
 #[derive(Debug, Default)]
 pub(super) struct FileRows {
     strings: Vec<StringHandle>,
+    libraries: Vec<LibraryHandle>,
     functions: Vec<FunctionHandle>,
     frames: Vec<FrameHandle>,
     stacks: Vec<StackHandle>,
@@ -82,12 +83,17 @@ pub(super) fn apply_rows(
         processes,
         threads,
         samples,
+        libraries,
     } = message;
     for text in strings {
         rows.strings.push(profile.strings.intern(&text));
     }
+    for message in libraries {
+        let library = read_library(rows, &message)?;
+        rows.libraries.push(profile.libraries.intern(library));
+    }
     for message in functions {
-        let function = read_function(rows, &message)?;
+        let function = read_function(profile, rows, &message)?;
         rows.functions.push(profile.functions.intern(function));
     }
     apply_frames(profile, rows, frames.unwrap_or_default())?;
@@ -105,18 +111,42 @@ pub(super) fn apply_rows(
     apply_samples(profile, rows, samples.unwrap_or_default())
 }
 
-fn read_function(rows: &FileRows, message: &message::Function) -> Result<Function, String> {
+fn read_library(rows: &FileRows, message: &message::Library) -> Result<Library, String> {
+    let message::Library {
+        name,
+        path_plus_one,
+        build_id_plus_one,
+    } = *message;
+    Ok(Library {
+        name: row("strings", name, &rows.strings)?,
+        path: optional("strings", path_plus_one, &rows.strings)?,
+        build_id: optional("strings", build_id_plus_one, &rows.strings)?,
+    })
+}
+
+fn read_function(
+    profile: &mut Profile,
+    rows: &FileRows,
+    message: &message::Function,
+) -> Result<Function, String> {
     let message::Function {
         name,
         file_plus_one,
-        library_plus_one,
+        library_name_plus_one,
         first_line,
         kind,
+        library_plus_one,
     } = *message;
+    // A file from before there was a library table has the name alone.
+    let named = optional("strings", library_name_plus_one, &rows.strings)?;
+    let library = match optional("libraries", library_plus_one, &rows.libraries)? {
+        Some(library) => Some(library),
+        None => named.map(|name| profile.libraries.intern(Library::named(name))),
+    };
     Ok(Function {
         name: row("strings", name, &rows.strings)?,
         file: optional("strings", file_plus_one, &rows.strings)?,
-        library: optional("strings", library_plus_one, &rows.strings)?,
+        library,
         first_line,
         kind: find_kind(kind)
             .ok_or_else(|| format!("it has a frame of the unknown kind {kind}"))?,
@@ -154,9 +184,11 @@ fn apply_frames(
         end_line,
         column,
         end_column,
+        inlined,
     } = columns;
     let [end_line, column, end_column] =
         [end_line, column, end_column].map(|numbers| or_unknown(numbers, function.len()));
+    let inlined = or_unknown(inlined, function.len());
     let lengths = [
         function.len(),
         line.len(),
@@ -164,12 +196,14 @@ fn apply_frames(
         end_line.len(),
         column.len(),
         end_column.len(),
+        inlined.len(),
     ];
     same_lengths("frames", &lengths)?;
     let starts = line.into_iter().zip(column);
     let ends = end_line.into_iter().zip(end_column);
-    for (((function, address), (line, column)), (end_line, end_column)) in
-        function.into_iter().zip(address).zip(starts).zip(ends)
+    let places = address.into_iter().zip(inlined);
+    for (((function, (address, inlined)), (line, column)), (end_line, end_column)) in
+        function.into_iter().zip(places).zip(starts).zip(ends)
     {
         let frame = Frame {
             function: row("functions", function, &rows.functions)?,
@@ -180,16 +214,17 @@ fn apply_frames(
                 end_column,
             },
             address,
+            inlined,
         };
         rows.frames.push(profile.frames.intern(frame));
     }
     Ok(())
 }
 
-/// A column that is left out is 0 in every row.
-fn or_unknown(column: Vec<u32>, rows: usize) -> Vec<u32> {
+/// A column that is left out is 0 or false in every row.
+fn or_unknown<N: Clone + Default>(column: Vec<N>, rows: usize) -> Vec<N> {
     if column.is_empty() {
-        vec![0; rows]
+        vec![N::default(); rows]
     } else {
         column
     }

@@ -40,6 +40,18 @@ pub(super) struct Rows {
     pub(super) threads: Vec<Thread>,
     #[prost(message, optional, tag = "7")]
     pub(super) samples: Option<Samples>,
+    #[prost(message, repeated, tag = "8")]
+    pub(super) libraries: Vec<Library>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Library {
+    #[prost(uint32, tag = "1")]
+    pub(super) name: u32,
+    #[prost(uint32, tag = "2")]
+    pub(super) path_plus_one: u32,
+    #[prost(uint32, tag = "3")]
+    pub(super) build_id_plus_one: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -48,17 +60,20 @@ pub(super) struct Function {
     pub(super) name: u32,
     #[prost(uint32, tag = "2")]
     pub(super) file_plus_one: u32,
+    /// The library's name, for readers that know no library table; it says nothing where `library_plus_one` is not 0.
     #[prost(uint32, tag = "3")]
-    pub(super) library_plus_one: u32,
+    pub(super) library_name_plus_one: u32,
     #[prost(uint32, tag = "4")]
     pub(super) first_line: u32,
     #[prost(uint32, tag = "5")]
     pub(super) kind: u32,
+    #[prost(uint32, tag = "6")]
+    pub(super) library_plus_one: u32,
 }
 
 /// Columns: the n-th entry of each is the n-th frame's.
 ///
-/// The last three came after the first files were written: one that is 0 in every row is left out.
+/// The last four came after the first files were written: one that is 0 or false in every row is left out.
 /// Numbers stand as they are, not as differences: `end_line` repeats `line` nearly everywhere, which zstd sees.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Frames {
@@ -74,6 +89,8 @@ pub(super) struct Frames {
     pub(super) column: Vec<u32>,
     #[prost(uint32, repeated, tag = "6")]
     pub(super) end_column: Vec<u32>,
+    #[prost(bool, repeated, tag = "7")]
+    pub(super) inlined: Vec<bool>,
 }
 
 /// Columns: the n-th entry of each is the n-th stack's.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use viperf_profile::{
-    Frame, FrameKind, Function, Handle, Process, Profile, ProfileInformation, Sample, SourceRange,
-    Stack, Thread,
+    Frame, FrameKind, Function, Handle, Library, Process, Profile, ProfileInformation, Sample,
+    SourceRange, Stack, Thread,
 };
 
 use crate::viperf_file::message;
@@ -28,11 +28,17 @@ pub(super) fn next_rows(profile: &Profile, written: &mut Written) -> Option<mess
             &mut room,
             |(_, text)| (text.to_owned(), text.len() + ROW_BYTES),
         ),
+        libraries: take_rows(
+            profile.libraries.iter(),
+            &mut written.libraries,
+            &mut room,
+            library_message,
+        ),
         functions: take_rows(
             profile.functions.iter(),
             &mut written.functions,
             &mut room,
-            function_message,
+            |function| function_message(profile, function),
         ),
         frames: frames_message(profile, written, &mut room),
         stacks: stacks_message(profile, written, &mut room),
@@ -95,6 +101,7 @@ fn frames_message(
         function,
         source,
         address,
+        inlined,
     } in rows
     {
         let SourceRange {
@@ -109,6 +116,7 @@ fn frames_message(
         columns.column.push(column);
         columns.end_column.push(end_column);
         columns.address.push(address);
+        columns.inlined.push(inlined);
     }
     for column in [
         &mut columns.end_line,
@@ -116,6 +124,9 @@ fn frames_message(
         &mut columns.end_column,
     ] {
         leave_out_if_unknown(column);
+    }
+    if !columns.inlined.contains(&true) {
+        columns.inlined.clear();
     }
     (!columns.function.is_empty()).then_some(columns)
 }
@@ -182,7 +193,20 @@ fn samples_message(
     (!columns.stack.is_empty()).then_some(columns)
 }
 
-fn function_message(function: Function) -> message::Function {
+fn library_message(library: Library) -> message::Library {
+    let Library {
+        name,
+        path,
+        build_id,
+    } = library;
+    message::Library {
+        name: name.index(),
+        path_plus_one: plus_one(path),
+        build_id_plus_one: plus_one(build_id),
+    }
+}
+
+fn function_message(profile: &Profile, function: Function) -> message::Function {
     let Function {
         name,
         file,
@@ -190,12 +214,14 @@ fn function_message(function: Function) -> message::Function {
         first_line,
         kind,
     } = function;
+    let library_row = library.and_then(|library| profile.libraries.find(library));
     message::Function {
         name: name.index(),
         file_plus_one: plus_one(file),
-        library_plus_one: plus_one(library),
+        library_name_plus_one: plus_one(library_row.map(|library| library.name)),
         first_line,
         kind: kind_number(kind),
+        library_plus_one: plus_one(library),
     }
 }
 

@@ -24,6 +24,7 @@ impl Default for Options {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Written {
     pub(super) strings: usize,
+    pub(super) libraries: usize,
     pub(super) functions: usize,
     pub(super) frames: usize,
     pub(super) stacks: usize,

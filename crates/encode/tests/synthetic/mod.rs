@@ -1,8 +1,8 @@
 //! A profile of any size, the same on every run: random walks over a made-up program.
 
 use viperf_profile::{
-    Frame, FrameHandle, FrameKind, Function, FunctionHandle, Process, Profile, ProfileInformation,
-    Sample, SourceRange, StringHandle, Thread, ThreadHandle,
+    Frame, FrameHandle, FrameKind, Function, FunctionHandle, Library, Process, Profile,
+    ProfileInformation, Sample, SourceRange, StringHandle, Thread, ThreadHandle,
 };
 
 /// A name that [`SyntheticProfile::needle_samples`] samples hold, once or more each.
@@ -305,6 +305,7 @@ fn add_line(profile: &mut Profile, name: &str, file: &str, line: u32) -> Line {
             function,
             source,
             address: 0,
+            inlined: false,
         })
     })
 }
@@ -321,7 +322,8 @@ fn add_function(
     let (file, library) = if kind == FrameKind::Python {
         (place, None)
     } else {
-        (None, place)
+        let library = place.map(|name| profile.libraries.intern(Library::named(name)));
+        (None, library)
     };
     profile.functions.intern(Function {
         name,
