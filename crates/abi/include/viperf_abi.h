@@ -121,6 +121,7 @@ enum rule_kind {
 	RULE_REGISTER = 8,
 	RULE_UNSUPPORTED = 9,
 	RULE_DEREF_INDEX = 10,
+	RULE_RETURN_REGISTER = 11,
 };
 
 /* Where the caller's rbp is, bits 4 to 11 of `unwind_row.rule`; 0 unchanged, else so many words below the CFA. */

@@ -15,7 +15,7 @@ use viperf_symbolize::{
 };
 
 use crate::{
-    RecordOptions, Target, executables::Executable, recording::Recording, stacks::RawFrame,
+    RecordOptions, Target, recording::Recording, stacks::RawFrame,
     statistics::Costs,
 };
 
@@ -134,16 +134,19 @@ fn symbolize(
     for (done, (number, addresses)) in addresses.native.into_iter().enumerate() {
         symbolizing(done, total);
         let executable = recording.executables.find(number);
-        let path = executable.map(Executable::path).unwrap_or_default();
-        let named = name_each(addresses, |each| symbolizer.symbolize_file(&path, each));
+        let Some(executable) = executable else {
+            continue;
+        };
+        let path = executable.path();
+        let file = executable.native_file(&path);
+        let named = name_each(addresses, |each| symbolizer.symbolize_native(&file, each));
         names.native.insert(number, named);
     }
     symbolizing(total - 1, total);
     names.kernel = name_each(addresses.kernel, |each| symbolizer.symbolize_kernel(each));
     for (process, addresses) in addresses.generated {
-        let description = recording.processes.descriptions().get(process as usize);
-        let pid = description.map_or(0, |process| process.pid);
-        let named = name_each(addresses, |each| symbolizer.symbolize_perf_map(pid, each));
+        let find = |address: &u64| recording.generated.find(process, *address);
+        let named = name_each(addresses, |each| each.iter().map(find).collect());
         names.generated.insert(process, named);
     }
     symbolizing(total, total);
@@ -350,8 +353,7 @@ impl Builder<'_> {
         let Some(symbol) = symbol.filter(|symbol| !symbol.inlined.is_empty()) else {
             return;
         };
-        let library = self.recording.executables.find(executable);
-        let library = library.map_or("?", |executable| executable.name.as_str());
+        let library = intern_file(&mut self.profile, self.recording, executable);
         let profile = &mut self.profile;
         let frames = symbol
             .inlined
@@ -361,11 +363,7 @@ impl Builder<'_> {
     }
 
     fn native_frame(&mut self, executable: u32, svma: u64, kind: FrameKind) -> FrameHandle {
-        let library = self
-            .recording
-            .executables
-            .find(executable)
-            .map_or("?", |executable| executable.name.as_str());
+        let library = intern_file(&mut self.profile, self.recording, executable);
         let symbol = self
             .names
             .native
@@ -379,15 +377,13 @@ impl Builder<'_> {
                     line,
                 )
             }
-            _ => (
-                intern_function(
-                    &mut self.profile,
-                    &format!("[{library}+{svma:#x}]"),
-                    Some(library),
-                    kind,
-                ),
-                0,
-            ),
+            _ => {
+                let name = self.recording.executables.find(executable);
+                let name = name.map_or("?", |executable| executable.name.as_str());
+                let name = format!("[{name}+{svma:#x}]");
+                let function = intern_function(&mut self.profile, &name, Some(library), kind);
+                (function, 0)
+            }
         };
         self.profile.frames.intern(Frame {
             function,
@@ -408,12 +404,10 @@ impl Builder<'_> {
             _ => 0,
         };
         let function = match symbol {
-            Some(Ok(symbol)) => intern_native(
-                &mut self.profile,
-                symbol,
-                "[generated code]",
-                FrameKind::Native,
-            ),
+            Some(Ok(symbol)) => {
+                let library = intern_library(&mut self.profile, "[generated code]");
+                intern_native(&mut self.profile, symbol, library, FrameKind::Native)
+            }
             _ => intern_function(
                 &mut self.profile,
                 "[code without a file]",
@@ -433,6 +427,7 @@ impl Builder<'_> {
         match self.names.kernel.get(&address) {
             Some(Ok(symbol)) => {
                 let library = symbol.module.as_deref();
+                let library = library.map(|name| intern_library(&mut self.profile, name));
                 let function =
                     intern_function(&mut self.profile, &symbol.name, library, FrameKind::Kernel);
                 self.profile.frames.intern(Frame {
@@ -457,6 +452,20 @@ impl Builder<'_> {
     }
 }
 
+/// The library that an executable is in the profile.
+fn intern_file(profile: &mut Profile, recording: &Recording, executable: u32) -> LibraryHandle {
+    let Some(found) = recording.executables.find(executable) else {
+        return intern_library(profile, "?");
+    };
+    let strings = &mut profile.strings;
+    let library = Library {
+        name: strings.intern(&found.name),
+        path: Some(strings.intern(&found.original_path.to_string_lossy())),
+        build_id: found.build_id.as_ref().map(|id| strings.intern(id)),
+    };
+    profile.libraries.intern(library)
+}
+
 fn intern_library(profile: &mut Profile, name: &str) -> LibraryHandle {
     let name = profile.strings.intern(name);
     profile.libraries.intern(Library::named(name))
@@ -465,7 +474,7 @@ fn intern_library(profile: &mut Profile, name: &str) -> LibraryHandle {
 fn intern_native(
     profile: &mut Profile,
     symbol: &NativeSymbol,
-    library: &str,
+    library: LibraryHandle,
     kind: FrameKind,
 ) -> FunctionHandle {
     let name = profile.strings.intern(&symbol.name);
@@ -473,7 +482,7 @@ fn intern_native(
         .file
         .as_ref()
         .map(|file| profile.strings.intern(file));
-    let library = Some(intern_library(profile, library));
+    let library = Some(library);
     profile.functions.intern(Function {
         name,
         file,
@@ -487,14 +496,14 @@ fn intern_inlined(
     profile: &mut Profile,
     inlined: &InlinedFunction,
     svma: u64,
-    library: &str,
+    library: LibraryHandle,
     kind: FrameKind,
 ) -> FrameHandle {
     let file = inlined.file.as_ref();
     let function = Function {
         name: profile.strings.intern(&inlined.name),
         file: file.map(|file| profile.strings.intern(file)),
-        library: Some(intern_library(profile, library)),
+        library: Some(library),
         first_line: 0,
         kind,
     };
@@ -510,11 +519,10 @@ fn intern_inlined(
 fn intern_function(
     profile: &mut Profile,
     name: &str,
-    library: Option<&str>,
+    library: Option<LibraryHandle>,
     kind: FrameKind,
 ) -> FunctionHandle {
     let name = profile.strings.intern(name);
-    let library = library.map(|library| intern_library(profile, library));
     profile.functions.intern(Function {
         name,
         file: None,

@@ -6,7 +6,7 @@ use std::{
     io::Write,
     ops::Range,
     os::{fd::AsRawFd, unix::fs::FileExt},
-    path::PathBuf,
+    path::{Path, PathBuf},
     rc::Rc,
 };
 
@@ -15,11 +15,17 @@ use viperf_cpython::{Detection, Interpreter};
 use viperf_elf::{Image, LoadBias, LoadSegment};
 use viperf_process::{Mapping, MappingKind, Pid};
 use viperf_sample::{SampleError, Sampler};
+use viperf_symbolize::{NativeFile, SearchRoot};
+use viperf_unwind::{Row, RowTable, Rule, Step};
 
 use crate::layout::CLibrary;
 
 /// With all instructions in it the evaluation loop of 3.14 and 3.15 has 60 to 90 KB.
 const LARGEST_EVAL_WITHOUT_INSTRUCTIONS: u64 = 16 << 10;
+
+/// greenlet's library, and its function that starts a greenlet.
+const GREENLET_PREFIX: &str = "_greenlet.";
+const GREENLET_START: &[u8] = b"g_initialstub";
 
 /// Larger files are not read whole; they are shown without unwinding through them.
 const LARGEST_FILE: u64 = 4 << 30;
@@ -47,6 +53,11 @@ pub(crate) struct Executable {
     file: File,
     /// The last part of its path.
     pub(crate) name: String,
+    /// As the first process that ran it calls it, in the root that this process sees.
+    pub(crate) original_path: PathBuf,
+    pub(crate) root: Option<SearchRoot>,
+    /// In lower-case hexadecimal digits.
+    pub(crate) build_id: Option<String>,
     segments: Vec<LoadSegment>,
     pub(crate) python: PythonKind,
     /// The C library that this is, if it is one.
@@ -143,7 +154,7 @@ impl Executables {
     /// Whether it is greenlet's library, which runs parts of a program on stacks of their own.
     pub(crate) fn is_greenlet(&self, number: u32) -> bool {
         self.find(number)
-            .is_some_and(|found| found.name.starts_with("_greenlet."))
+            .is_some_and(|found| found.name.starts_with(GREENLET_PREFIX))
     }
 
     /// Whether it is a C library without unwind information.
@@ -189,6 +200,15 @@ impl Executable {
         PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
     }
 
+    /// The same for symbols, which may stand in other files beside it.
+    pub(crate) fn native_file<'a>(&'a self, path: &'a Path) -> NativeFile<'a> {
+        NativeFile {
+            path,
+            original_path: Some(&self.original_path),
+            root: self.root.as_ref(),
+        }
+    }
+
     /// Where a mapping of it has been put.
     pub(crate) fn load_bias(&self, mapping: &Mapping) -> Option<LoadBias> {
         viperf_elf::find_load_bias(&self.segments, mapping.start, mapping.file_offset)
@@ -196,15 +216,32 @@ impl Executable {
 
     /// Its unwind rows, sorted by pc; none when it cannot be read.
     pub(crate) fn build_rows(&self) -> Vec<UnwindRow> {
-        let Some(bytes) = read_file(&self.file, is_wanted_for_rows) else {
+        let is_greenlet = self.name.starts_with(GREENLET_PREFIX);
+        let wanted = match is_greenlet {
+            true => is_wanted_for_rows_and_symbols,
+            false => is_wanted_for_rows,
+        };
+        let Some(mut bytes) = read_file(&self.file, wanted) else {
             return Vec::new();
         };
         let Ok(image) = Image::parse(&bytes) else {
             return Vec::new();
         };
-        let Ok(table) = viperf_unwind::build_rows_of_image(&image) else {
+        // Without any tables the instructions may still tell.
+        let mut table = viperf_unwind::build_rows_of_images(&image, None).unwrap_or_default();
+        let code = viperf_unwind::find_code_to_analyse(&image, &table);
+        let code = code
+            .into_iter()
+            .filter_map(|(offset, size)| Some((offset, usize::try_from(size).ok()?)));
+        let code: Vec<(u64, usize)> = code.collect();
+        read_code_at(&self.file, &mut bytes, code);
+        let Ok(image) = Image::parse(&bytes) else {
             return Vec::new();
         };
+        viperf_unwind::analyse_code(&image, &mut table);
+        if is_greenlet {
+            end_at_greenlets(&image, &mut table);
+        }
         table
             .rows
             .iter()
@@ -252,12 +289,16 @@ fn open(pid: Pid, mapping: &Mapping) -> std::io::Result<Executable> {
         }
         _ => Vec::new(),
     };
+    let build_id = image.as_ref().and_then(Image::build_id).map(hexadecimal);
     let segments = image
         .map(|image| image.load_segments().to_vec())
         .unwrap_or_default();
     Ok(Executable {
         file,
         name,
+        original_path: mapping.path.clone(),
+        root: SearchRoot::of_process(pid.0).ok(),
+        build_id,
         segments,
         python,
         library,
@@ -265,6 +306,32 @@ fn open(pid: Pid, mapping: &Mapping) -> std::io::Result<Executable> {
         rows: None,
         rows_failed: false,
     })
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A greenlet's stack begins where greenlet's library starts it. What lies above is not its caller: the library copies parts
+/// of stacks away and back
+/// (<https://github.com/python-greenlet/greenlet/blob/3.1.1/src/greenlet/TUserGreenlet.cpp#L199>).
+fn end_at_greenlets(image: &Image<'_>, table: &mut RowTable) {
+    for (name, symbol) in image.symbols() {
+        let is_start = name.windows(GREENLET_START.len()).any(|part| part == GREENLET_START);
+        let end = symbol.svma.0.saturating_add(symbol.size);
+        let (Ok(start), Ok(end)) = (u32::try_from(symbol.svma.0), u32::try_from(end)) else {
+            continue;
+        };
+        if !is_start || start >= end {
+            continue;
+        }
+        let behind = viperf_unwind::find_rule(&table.rows, end);
+        table.rows.retain(|row| !(start..=end).contains(&row.pc));
+        let place = table.rows.partition_point(|row| row.pc < start);
+        let rows = [(start, Rule::encode(Step::Root)), (end, behind)];
+        let rows = rows.map(|(pc, rule)| Row { pc, rule });
+        table.rows.splice(place..place, rows);
+    }
 }
 
 fn find_python(image: &Image<'_>) -> PythonKind {
@@ -369,7 +436,12 @@ fn is_wanted_for_eval(section: &str, _all: &[&str]) -> bool {
 }
 
 fn is_wanted_for_rows(section: &str, _all: &[&str]) -> bool {
-    matches!(section, ".eh_frame" | ".eh_frame_hdr")
+    viperf_unwind::is_wanted_for_rows(section)
+}
+
+fn is_wanted_for_rows_and_symbols(section: &str, all: &[&str]) -> bool {
+    is_wanted_for_rows(section, all)
+        || matches!(section, ".symtab" | ".strtab" | ".dynsym" | ".dynstr")
 }
 
 /// The wanted sections of a file. Read, not mapped: a file that is truncated while it is mapped would kill viperf.

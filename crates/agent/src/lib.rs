@@ -16,6 +16,7 @@ mod deferred;
 mod error;
 mod executables;
 mod found;
+mod generated_code;
 mod layout;
 #[cfg(test)]
 mod live_targets;

@@ -45,7 +45,9 @@ pub fn record(
     let command = recorder.run(stop, progress);
     let costs = recorder.end();
     let Recorder {
-        recording, started, ..
+        mut recording,
+        started,
+        ..
     } = recorder;
     let mut symbolizing = |done, total| {
         progress(&Progress {
@@ -58,6 +60,7 @@ pub fn record(
             notes: Vec::new(),
         });
     };
+    recording.generated.refresh_all();
     let profile = build_profile::build(&recording, options, &costs, started, &mut symbolizing);
     let statistics = statistics::summarize(&profile, &costs);
     Ok(Outcome {

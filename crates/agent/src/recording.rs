@@ -7,6 +7,7 @@ use viperf_abi::{SAMPLE_NO_THREAD_STATE, SampleRecord};
 use crate::{
     code_objects::CodeObjects,
     executables::Executables,
+    generated_code::GeneratedNames,
     processes::Processes,
     stacks::{StackNumber, Stacks},
     threads::Threads,
@@ -31,6 +32,7 @@ pub(crate) struct Recording {
     pub(crate) executables: Executables,
     pub(crate) codes: CodeObjects,
     pub(crate) stacks: Stacks,
+    pub(crate) generated: GeneratedNames,
     pub(crate) samples: Vec<RawSample>,
     pub(crate) threads: Threads,
     /// Samples of threads of a Python process that had no thread state.

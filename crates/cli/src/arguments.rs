@@ -8,8 +8,10 @@ use clap::error::{ContextKind, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use viperf_encode::Format;
 
+use crate::diff::DiffArguments;
 use crate::exit::{ExitStatus, Failure};
 use crate::quantities::{parse_duration, parse_rate};
+use crate::report::ReportArguments;
 use crate::terminal;
 
 /// Examples first: most readers of a help text want to copy a line from it.
@@ -39,6 +41,43 @@ was seen and can become any other format. Without -o the page is viperf-NAME-TIM
 Exit codes: 0 done, 1 viperf failed, 2 wrong usage, 3 not permitted, 4 no such process or command,
 5 the kernel lacks something. With `-- COMMAND`, the command's own code if viperf itself succeeded
 (128 + N if signal N ended it).
+";
+
+const REPORT_EXAMPLES: &str = "\
+Examples:
+  viperf report cpu.viperf                          what takes the time, and who calls it
+  viperf report cpu.viperf --callers deflate        who calls this function
+  viperf report cpu.viperf --source app.py          the time of each line
+  viperf report cpu.viperf --time 10s..20s --match 'django\\.db'
+  viperf report *.viperf --markdown                 several recordings as one, for a pull request
+";
+
+const REPORT_NOTES: &str = "\
+Self is the time of a function itself; for a Python function with the C and kernel code that it
+calls directly, which python, native and kernel tell apart. Total is the time with all that it
+calls; a recursion counts once. FUNCTION may be a part of the name; file.py:name and
+library.so:name choose among functions of one name. In the call tree, code of packages and of the
+standard library is folded into the call that enters it, native code into its library; --full
+shows every frame.
+";
+
+const DIFF_EXAMPLES: &str = "\
+Examples:
+  viperf diff before.viperf after.viperf                    what changed beyond chance
+  viperf diff before.viperf after.viperf --fail-above 5%    code 1 if a function grew: for CI
+  viperf diff before.viperf after.viperf --normalize time   servers under the same load
+  viperf diff before.viperf after.viperf --markdown         for a pull request
+";
+
+const DIFF_NOTES: &str = "\
+A change is shown when its interval excludes 0. The intervals are so wide that 95 of 100
+comparisons of a program with itself show nothing. They know how samples scatter within each
+recording, not what differs from one run to the next: compare recordings of the same work on the
+same machine.
+
+--fail-above 5%: a function's self or total grew by more than 5 points of 100 % of the samples
+(with --normalize time: of one CPU), and its interval excludes 0. Exit codes: 0 nothing did,
+1 something did.
 ";
 
 const CONVERT_EXAMPLES: &str = "\
@@ -80,6 +119,12 @@ pub(crate) enum Verb {
     /// Sample for a while, write a profile.
     #[command(before_help = RECORD_EXAMPLES, after_help = RECORD_NOTES, help_template = TEMPLATE)]
     Record(Box<RecordArguments>),
+    /// Show a profile as text: what takes the time, and who calls it.
+    #[command(before_help = REPORT_EXAMPLES, after_help = REPORT_NOTES, help_template = TEMPLATE)]
+    Report(Box<ReportArguments>),
+    /// Show what changed between two profiles.
+    #[command(before_help = DIFF_EXAMPLES, after_help = DIFF_NOTES, help_template = TEMPLATE)]
+    Diff(Box<DiffArguments>),
     /// Make another format of a .viperf file.
     #[command(before_help = CONVERT_EXAMPLES, help_template = TEMPLATE)]
     Convert(ConvertArguments),
@@ -103,6 +148,10 @@ pub(crate) struct RecordArguments {
     /// Do not follow the processes that a target starts
     #[arg(long)]
     pub(crate) no_children: bool,
+
+    /// Show functions that the compiler put into others, where the debug information tells
+    #[arg(long)]
+    pub(crate) inlines: bool,
 
     /// Samples per second of CPU time: `99`, `1khz`, `10k`
     #[arg(short = 'F', long, value_name = "RATE", default_value = "99", value_parser = parse_rate)]

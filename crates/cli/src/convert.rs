@@ -1,10 +1,9 @@
-//! `viperf convert`: another format of a `.viperf` file.
+//! `viperf convert`: another format of a profile.
 
 use std::fs;
 use std::path::Path;
 
-use viperf_encode::encode;
-use viperf_encode::viperf_file::{self, DecodeLimits};
+use viperf_encode::{Limits, decode, encode};
 use viperf_profile::Profile;
 
 use crate::arguments::ConvertArguments;
@@ -38,11 +37,11 @@ pub(crate) fn run(arguments: &ConvertArguments) -> Result<ExitStatus, Failure> {
     Ok(ExitStatus::DONE)
 }
 
-/// The profile in a `.viperf` file; of a file that was cut off, as much as is whole.
-fn read_profile(path: &Path) -> Result<Profile, Failure> {
+/// The profile in a file of any format that is understood; of a `.viperf` file that was cut off, as much as is whole.
+pub(crate) fn read_profile(path: &Path) -> Result<Profile, Failure> {
     let bytes = fs::read(path)
         .map_err(|error| Failure::failed(format!("{} cannot be read: {error}", path.display())))?;
-    let decoded = viperf_file::decode(&bytes, &DecodeLimits::default())
+    let decoded = decode(&bytes, &Limits::default())
         .map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
     if let Some(damage) = decoded.damage {
         terminal::say(&format!(

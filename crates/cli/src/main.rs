@@ -5,12 +5,14 @@
 
 mod arguments;
 mod convert;
+mod diff;
 mod doctor;
 mod exit;
 mod file_name;
 mod output;
 mod quantities;
 mod record;
+mod report;
 mod terminal;
 
 use std::process::ExitCode;
@@ -21,7 +23,9 @@ fn main() -> ExitCode {
     exit::run(|| match arguments::parse()? {
         None => arguments::print_short_help(),
         Some(Verb::Record(arguments)) => record::run(*arguments),
+        Some(Verb::Report(arguments)) => report::run(&arguments),
         Some(Verb::Convert(arguments)) => convert::run(&arguments),
+        Some(Verb::Diff(arguments)) => diff::run(&arguments),
         Some(Verb::Doctor(arguments)) => doctor::run(&arguments),
     })
 }

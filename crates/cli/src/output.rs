@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
-use viperf_encode::{Format, Options, folded, html};
+use viperf_encode::{Format, Options, firefox, folded, html, pprof, pstats, speedscope, svg};
 
 use crate::arguments::{ShapeArguments, Switch};
 use crate::exit::Failure;
@@ -138,6 +138,15 @@ pub(crate) fn encode_options(shape: ShapeArguments) -> Options {
             interpreter_frames,
             ..html::Options::default()
         },
+        svg: svg::Options {
+            interpreter_frames,
+            merge_processes,
+            ..svg::Options::default()
+        },
+        pprof: pprof::Options { interpreter_frames },
+        speedscope: speedscope::Options { interpreter_frames },
+        firefox: firefox::Options { interpreter_frames },
+        pstats: pstats::Options { interpreter_frames },
         ..Options::default()
     }
 }
@@ -154,7 +163,7 @@ pub(crate) fn next_step(format: Format, path: &Path) -> String {
             "make a page of it: viperf convert {shown} -o {}",
             path.with_extension("html").display()
         ),
-        Format::Folded => "one line per stack, root first, with its count".to_owned(),
+        _ => format.opened_by().to_owned(),
     }
 }
 

@@ -1,8 +1,9 @@
 //! One self-contained page: an interactive flame graph that needs no network. `docs/formats/html.md` describes the data
 //! in it.
 //!
-//! The page carries the call tree at its finest, a node per process, thread and (function, line) on each path, and builds
-//! what it shows from that: by default a level of processes, a level of threads, and a box per **function** on each path.
+//! The page carries the call tree at its finest, a node per process, thread and (function, line) on each path, and every
+//! sample with its time, CPU and leaf in that tree, and builds what it shows from them: by
+//! default a level of processes, a level of threads, and a box per **function** on each path.
 //! The lines of a function are kept for the tooltip (top lines by time) and can be made boxes of their own; interpreter
 //! frames are there, hidden.
 //!

@@ -36,6 +36,7 @@ impl Recorder<'_> {
         };
         self.recording.processes.read_stale(&mut readers);
         self.finish_deferred();
+        self.recording.generated.refresh(Instant::now());
         let processes = &self.recording.processes;
         let find = |pid, process| processes.python_of(pid, process);
         self.recording.threads.read_names(Instant::now(), find);
@@ -117,7 +118,11 @@ impl Recorder<'_> {
                 recording.processes.exec(&exec, &mut self.sampler);
             }
             Record::Exec(exec) => self.track_if_wanted(exec.tgid),
-            Record::Exit(exit) => recording.processes.exit(exit.tgid, &mut self.sampler),
+            Record::Exit(exit) => {
+                // Its files are still there; what it has written last is read before they go.
+                recording.generated.refresh_all();
+                recording.processes.exit(exit.tgid, &mut self.sampler);
+            }
             Record::Capture { capture, stack } => self.take_capture(&capture, stack),
         }
     }
@@ -182,6 +187,9 @@ impl Recorder<'_> {
     ) -> StackNumber {
         let recording = &mut self.recording;
         let process = recording.processes.description(sample.epoch, sample.tgid) as u32;
+        recording
+            .generated
+            .note(process, sample.tgid, &sections.native);
         let executables = &recording.executables;
         let is_call = |executable, svma| executables.is_eval(executable, svma);
         let marks = CallMarks {

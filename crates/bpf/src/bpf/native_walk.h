@@ -343,6 +343,24 @@ static __always_inline int end_at_root(struct scratch *s)
 	return 1;
 }
 
+/* The return address is in a register (glibc's vfork, whose child uses the same stack). */
+static __always_inline int step_by_register(struct scratch *s, u32 rule)
+{
+	u32 position = position_of_dwarf_register[(rule >> 12) & 15];
+	u64 cfa = s->native.sp + (s64)((s32)rule >> 16) * 8;
+
+	if (!s->native.innermost || position >= 21)
+		return lose_way(REASON_NATIVE_REGISTER_LOST);
+	if (cfa < s->native.sp)
+		return lose_way(REASON_NATIVE_NOT_ASCENDING);
+	s->cfas[frame_place(s->native.frames - 1)] = cfa;
+	s->native.sp = cfa;
+	s->native.ip = s->registers.by_position[position];
+	s->native.exact_ip = 0;
+	s->native.innermost = 0;
+	return s->native.ip == 0 ? end_at_root(s) : 0;
+}
+
 /* To the caller: its return address is at CFA - 8, its rbp where the rule says. */
 static __always_inline int step_to_caller(struct scratch *s, u32 rule, u64 cfa)
 {
@@ -427,6 +445,8 @@ __noinline int walk_native_step(void)
 		return end_at_root(s);
 	if ((rule & 15) == RULE_SIGNAL)
 		return cross_signal(s);
+	if ((rule & 15) == RULE_RETURN_REGISTER)
+		return step_by_register(s, rule);
 	cfa = find_cfa(s, rule, lookup, &reason);
 	if (reason)
 		return lose_way(reason);

@@ -173,6 +173,7 @@ mod tests {
             native: true,
             kernel: true,
             follow_children: true,
+            inlined_functions: false,
         }
     }
 

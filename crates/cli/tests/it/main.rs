@@ -6,6 +6,8 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod report;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -1,9 +1,9 @@
-//! Samples merged into one call tree: the whole, its processes, their threads, their frames.
+//! Samples merged into one call tree (the whole, its processes, their threads, their frames), and where in it each ends.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use viperf_profile::{FunctionHandle, Handle as _, Profile, StackHandle, ThreadHandle};
+use viperf_profile::{FunctionHandle, Handle as _, Profile, Sample, StackHandle, ThreadHandle};
 
 use crate::EncodeError;
 
@@ -21,32 +21,36 @@ pub(super) struct Node {
     pub(super) parent: usize,
     /// By depth: 0 the root, 1 a process, 2 a thread, then [`CallTree::frames`].
     pub(super) row: u32,
-    /// Samples whose leaf this is.
-    pub(super) count: u64,
-    /// What those samples weigh, in nanoseconds.
-    pub(super) weight_ns: u64,
 }
 
 /// The tree in preorder: neighbours in the file are neighbours in the tree, which compresses well.
 #[derive(Debug, Default)]
-pub(super) struct CallTree {
+pub(super) struct CallTree<'a> {
     pub(super) frames: Vec<PageFrame>,
     pub(super) nodes: Vec<Node>,
+    /// Every sample in time order, and the node of its leaf.
+    pub(super) samples: Vec<(&'a Sample, u32)>,
 }
 
 /// The tree of all samples.
-pub(super) fn build(profile: &Profile) -> Result<CallTree, EncodeError> {
+pub(super) fn build(profile: &Profile) -> Result<CallTree<'_>, EncodeError> {
+    page_number("samples", profile.samples.len())?;
     let mut builder = Builder::new(profile)?;
-    for row in profile.aggregate() {
-        let place = builder.place_of_stack(row.thread, row.stack)?;
-        if let Some(node) = builder.nodes.get_mut(place) {
-            node.count += row.count;
-            node.weight_ns = node.weight_ns.saturating_add(row.weight_ns);
-        }
+    let mut in_order: Vec<&Sample> = profile.samples.iter().collect();
+    in_order.sort_by_key(|sample| sample.time_ns);
+    let mut places = Vec::with_capacity(in_order.len());
+    for sample in &in_order {
+        places.push(builder.place_of_stack(sample.thread, sample.stack)?);
     }
+    let (nodes, numbers) = in_preorder(&builder.nodes);
+    let leaves = places
+        .iter()
+        .map(|&place| numbers.get(place).copied().unwrap_or_default());
+    let samples = in_order.into_iter().zip(leaves).collect();
     Ok(CallTree {
         frames: builder.frames,
-        nodes: in_preorder(&builder.nodes),
+        nodes,
+        samples,
     })
 }
 
@@ -57,9 +61,8 @@ struct Builder<'a> {
     page_frames: Vec<u32>,
     nodes: Vec<Node>,
     children: HashMap<(usize, u32), usize>,
-    /// Where the stacks of `thread` end: most of a stack was placed with the one before.
-    thread: Option<ThreadHandle>,
-    stacks: HashMap<StackHandle, usize>,
+    /// Where the stacks of a thread end: most of a stack was placed with one before.
+    stacks: HashMap<(ThreadHandle, StackHandle), usize>,
 }
 
 impl<'a> Builder<'a> {
@@ -78,19 +81,13 @@ impl<'a> Builder<'a> {
             }
             page_frames.push(page_number("frames", number)?);
         }
-        let root = Node {
-            parent: 0,
-            row: 0,
-            count: 0,
-            weight_ns: 0,
-        };
+        let root = Node { parent: 0, row: 0 };
         Ok(Self {
             profile,
             frames,
             page_frames,
             nodes: vec![root],
             children: HashMap::new(),
-            thread: None,
             stacks: HashMap::new(),
         })
     }
@@ -100,15 +97,11 @@ impl<'a> Builder<'a> {
         thread: ThreadHandle,
         stack: StackHandle,
     ) -> Result<usize, EncodeError> {
-        if self.thread != Some(thread) {
-            self.thread = Some(thread);
-            self.stacks.clear();
-        }
         let mut pending = Vec::new();
         let mut next = Some(stack);
         let mut place = None;
         while let Some(handle) = next {
-            place = self.stacks.get(&handle).copied();
+            place = self.stacks.get(&(thread, handle)).copied();
             if place.is_some() {
                 break;
             }
@@ -128,7 +121,7 @@ impl<'a> Builder<'a> {
                 && let Some(&row) = self.page_frames.get(stack.frame.index() as usize)
             {
                 place = self.child(place, row)?;
-                self.stacks.insert(handle, place);
+                self.stacks.insert((thread, handle), place);
             }
         }
         Ok(place)
@@ -147,12 +140,7 @@ impl<'a> Builder<'a> {
             Entry::Vacant(vacant) => {
                 page_number("boxes", next)?;
                 vacant.insert(next);
-                self.nodes.push(Node {
-                    parent,
-                    row,
-                    count: 0,
-                    weight_ns: 0,
-                });
+                self.nodes.push(Node { parent, row });
                 Ok(next)
             }
         }
@@ -170,8 +158,8 @@ pub(super) fn page_number(what: &'static str, number: usize) -> Result<u32, Enco
     }
 }
 
-/// The same nodes, each subtree in one run.
-fn in_preorder(nodes: &[Node]) -> Vec<Node> {
+/// The same nodes, each subtree in one run, and the new number of each old one.
+fn in_preorder(nodes: &[Node]) -> (Vec<Node>, Vec<u32>) {
     let mut children: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
     for (place, node) in nodes.iter().enumerate().skip(1) {
         if let Some(siblings) = children.get_mut(node.parent) {
@@ -179,14 +167,21 @@ fn in_preorder(nodes: &[Node]) -> Vec<Node> {
         }
     }
     let mut ordered = Vec::with_capacity(nodes.len());
+    let mut numbers = vec![0; nodes.len()];
     let mut pending = vec![(0, 0)];
     while let Some((place, parent)) = pending.pop() {
-        let (Some(&node), Some(below)) = (nodes.get(place), children.get(place)) else {
+        let (Some(&node), Some(below), Some(number)) = (
+            nodes.get(place),
+            children.get(place),
+            numbers.get_mut(place),
+        ) else {
             continue;
         };
         let new_place = ordered.len();
+        // Every node's number was found to fit when it was made.
+        *number = u32::try_from(new_place).unwrap_or_default();
         ordered.push(Node { parent, ..node });
         pending.extend(below.iter().rev().map(|&child| (child, new_place)));
     }
-    ordered
+    (ordered, numbers)
 }

@@ -5,26 +5,10 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
 const TEMPLATE: &str = include_str!("../../web/page.html");
-const STYLE: &str = include_str!("../../web/style.css");
+const STYLE: &str = include_str!("../../web/dist/page.css");
 
-/// The script: parts of one module, in the order in which they build on each other.
-const SCRIPT: &str = concat!(
-    include_str!("../../web/data.js"),
-    include_str!("../../web/names.js"),
-    include_str!("../../web/tree.js"),
-    include_str!("../../web/search.js"),
-    include_str!("../../web/format.js"),
-    include_str!("../../web/colors.js"),
-    include_str!("../../web/text.js"),
-    include_str!("../../web/graph.js"),
-    include_str!("../../web/dom.js"),
-    include_str!("../../web/tooltip.js"),
-    include_str!("../../web/table.js"),
-    include_str!("../../web/about.js"),
-    include_str!("../../web/theme.js"),
-    include_str!("../../web/controls.js"),
-    include_str!("../../web/main.js"),
-);
+/// The script: `web/src` as Vite bundles it; `npm run check` in `web/` proves that it is.
+const SCRIPT: &str = include_str!("../../web/dist/page.js");
 
 /// The whole page with `data` in it.
 pub(super) fn render(data: &[u8]) -> String {

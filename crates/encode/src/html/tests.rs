@@ -55,15 +55,32 @@ impl Data {
             let bytes = &self.columns[offset..offset + length];
             offset += length;
             if column[0] == wanted {
-                let number = |entry: &[u8]| match width {
-                    1 => f64::from(entry[0]),
-                    4 => f64::from(u32::from_le_bytes(entry.try_into().unwrap())),
-                    _ => f64::from_le_bytes(entry.try_into().unwrap()),
+                let plane = length / 4;
+                let from_planes = |at| {
+                    (0..4).map(move |byte| {
+                        f64::from(bytes[byte * plane + at]) * [1., 256., 65_536., 16_777_216.][byte]
+                    })
                 };
-                return bytes.chunks(width).map(number).collect();
+                return match width {
+                    1 => bytes.iter().map(|&byte| f64::from(byte)).collect(),
+                    4 => (0..plane).map(|at| from_planes(at).sum()).collect(),
+                    _ => {
+                        let number = |entry: &[u8]| f64::from_le_bytes(entry.try_into().unwrap());
+                        bytes.chunks(width).map(number).collect()
+                    }
+                };
             }
         }
         panic!("there is no column {wanted}")
+    }
+
+    /// How many samples end at each node.
+    fn samples_per_node(&self) -> Vec<f64> {
+        let mut counts = vec![0.; self.column("node_back").len()];
+        for node in self.column("sample_node") {
+            counts[node as usize] += 1.;
+        }
+        counts
     }
 }
 
@@ -84,18 +101,55 @@ fn the_tree_has_every_path_once_and_counts_samples_at_their_leaves() {
         [0., 1., 1., 1., 1., 1., 1., 1., 3., 1., 1., 10., 1., 1.]
     );
     assert_eq!(
-        data.column("node_count"),
+        data.samples_per_node(),
         [0., 0., 0., 0., 0., 1., 0., 5., 0., 0., 3., 0., 0., 2.]
     );
 }
 
 #[test]
-fn samples_that_weigh_differently_are_summed_as_nanoseconds() {
+fn samples_that_weigh_differently_have_a_column_of_weights() {
     let mut profile = small_profile();
     profile.samples[0].weight_ns = 7;
     let data = Data::of(&page(&profile));
     assert_eq!(data.head["weight_ns"], 0);
-    assert_eq!(data.column("node_weight").iter().sum::<f64>(), 10_000_007.0);
+    assert_eq!(
+        data.column("sample_weight").iter().sum::<f64>(),
+        10_000_007.0
+    );
+}
+
+#[test]
+fn samples_stand_in_the_order_of_time_whatever_the_order_of_the_file() {
+    let mut profile = small_profile();
+    let count = profile.samples.len() as u64;
+    for (sample, place) in profile.samples.iter_mut().zip(0..) {
+        sample.time_ns = (count - place) * 2_000_000;
+        sample.cpu = place as u32;
+        sample.complete = place != 3;
+    }
+    let data = Data::of(&page(&profile));
+    assert_eq!(data.head["time_unit_ns"], 1_000);
+    assert_eq!(data.column("sample_step"), vec![2_000.; count as usize]);
+    let backwards: Vec<f64> = (0..count as u32).rev().map(f64::from).collect();
+    assert_eq!(data.column("sample_cpu"), backwards);
+    assert_eq!(data.column("sample_complete")[count as usize - 4], 0.);
+    assert_eq!(
+        data.column("sample_complete").iter().sum::<f64>(),
+        count as f64 - 1.
+    );
+}
+
+#[test]
+fn a_recording_of_days_is_told_in_a_coarser_unit() {
+    let mut profile = small_profile();
+    let last = profile.samples.len() - 1;
+    profile.samples[last].time_ns = 40_000_000_000_000_000;
+    let data = Data::of(&page(&profile));
+    assert_eq!(data.head["time_unit_ns"], 10_000_000);
+    assert_eq!(
+        data.column("sample_step").iter().sum::<f64>(),
+        4_000_000_000.
+    );
 }
 
 #[test]
@@ -110,14 +164,14 @@ fn frames_that_differ_only_in_their_address_are_one_box() {
     add_samples(&mut profile, thread, &[frame], 2);
     add_samples(&mut profile, thread, &[elsewhere], 3);
     let data = Data::of(&page(&profile));
-    assert_eq!(data.column("node_count"), [0., 0., 0., 5.]);
+    assert_eq!(data.samples_per_node(), [0., 0., 0., 5.]);
 }
 
 #[test]
 fn expressions_of_one_line_are_one_box_and_one_line_of_it() {
     let data = Data::of(&page(&profile_of_one_line()));
     // root, process, thread, f, g
-    assert_eq!(data.column("node_count"), [0., 0., 0., 0., 6.]);
+    assert_eq!(data.samples_per_node(), [0., 0., 0., 0., 6.]);
     assert_eq!(data.column("frame_line"), [7., 0.]);
 }
 
@@ -145,7 +199,8 @@ fn the_page_loads_nothing_from_anywhere() {
         for (at, _) in page.match_indices(word) {
             let context = &page[at.saturating_sub(60)..(at + 60).min(page.len())];
             assert!(
-                context.contains("xmlns='http://www.w3.org/2000/svg'"),
+                context.contains("xmlns='http://www.w3.org/2000/svg'")
+                    || context.contains("xmlns=\"http://www.w3.org/2000/svg\""),
                 "{word}: {context}"
             );
         }

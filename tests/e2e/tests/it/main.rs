@@ -11,6 +11,7 @@ mod late_import;
 mod lifecycle;
 mod many_mappings;
 mod models;
+mod native;
 mod nested;
 mod other_programs;
 mod page;
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
         late_import::plan(&mut plan, interpreter);
     }
     starts::plan_one_file(&mut plan, &of_versions);
+    native::plan(&mut plan, &interpreters, &of_versions);
     shares::plan(&mut plan, &of_versions);
     volume::plan(&mut plan, &interpreters);
     if writes_coverage()

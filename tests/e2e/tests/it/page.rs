@@ -1,4 +1,6 @@
-//! The page opens in a real browser, without an error and without the network.
+//! The page opens in a real browser, without an error and without the network; its own tests run on a page of ours.
+
+mod web;
 
 use std::{
     path::Path,
@@ -17,8 +19,14 @@ pub(crate) fn plan(plan: &mut Plan, interpreters: &[Interpreter]) {
         "chromium is missing; `cargo xtask setup --test` installs it".to_owned()
     });
     let need: Need = newest.clone().and_then(|_| browser.map(|_| ()));
-    plan.beside("page/opens-in-chromium", need, move || {
-        the_page_opens(&newest.map_err(anyhow::Error::msg)?)
+    plan.beside("page/opens-in-chromium", need.clone(), {
+        let newest = newest.clone();
+        move || the_page_opens(&newest.map_err(anyhow::Error::msg)?)
+    });
+    let packages = web::packages();
+    plan.beside("page/bundle-is-its-source", packages.clone(), web::check);
+    plan.beside("page/controls-and-figures", need.and(packages), move || {
+        the_page_agrees(&newest.map_err(anyhow::Error::msg)?)
     });
 }
 
@@ -48,6 +56,39 @@ fn the_page_opens(interpreter: &Interpreter) -> Result<()> {
     ensure!(
         facts.contains("samples"),
         "the page does not say how many samples: {facts}"
+    );
+    Ok(())
+}
+
+/// Everything the page computes of a recording, against the stacks that viperf folds from the same file.
+fn the_page_agrees(interpreter: &Interpreter) -> Result<()> {
+    let fixture = Fixture::start(&interpreter.path, "talk.py", &[])?;
+    std::fs::create_dir_all(output_folder())?;
+    let recording = output_folder().join("page_controls.viperf");
+    let pid = fixture.pid().to_string();
+    run_viperf(
+        &["record", "-p", &pid, "-F", "199", "-d", "3s", "-o"],
+        &recording,
+    )?;
+    let native = recording.to_string_lossy();
+    let [page, folded] = ["html", "folded"].map(|extension| recording.with_extension(extension));
+    for file in [&page, &folded] {
+        run_viperf(&["convert", &native, "-o"], file)?;
+    }
+    web::test_in_browser(&page, &folded)
+}
+
+fn run_viperf(arguments: &[&str], output: &Path) -> Result<()> {
+    let run = Command::new(viperf_binary()?)
+        .args(arguments)
+        .arg(output)
+        .stdin(Stdio::null())
+        .output()?;
+    ensure!(
+        run.status.success(),
+        "no {}:\n{}",
+        output.display(),
+        String::from_utf8_lossy(&run.stderr)
     );
     Ok(())
 }

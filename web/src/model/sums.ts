@@ -1,0 +1,135 @@
+// Sums over a tree: per function, library or module, per line, per kind.
+
+import { KIND_KERNEL, KIND_NATIVE, KIND_PYTHON } from "./kinds";
+import type { Names } from "./names";
+import { LEVEL_FRAME, type Source } from "./source";
+import { Merger, layOut, type MappedTree, type Tree } from "./tree";
+
+export interface Sum {
+  /** A function's row, or the number of a library or module. */
+  row: number;
+  self: number;
+  total: number;
+  /** The total by what was running: Python, native, kernel. */
+  python: number;
+  native: number;
+  kernel: number;
+}
+
+/** What was running below each node, for one kind. */
+function totalOfKind(tree: Tree, names: Names, kind: number): Float64Array {
+  const sums = new Float64Array(tree.size);
+  for (let node = tree.size - 1; node >= 0; node--) {
+    if (names.kind(tree.entry[node]) === kind) sums[node] += tree.self[node];
+    if (node > 0) sums[tree.parent[node]] += sums[node];
+  }
+  return sums;
+}
+
+/** Self and total of each key below a node; what is inside itself counts once per path. `key` gives -1 for no key. */
+export function sumBy(tree: Tree, names: Names, top: number, size: number, key: (entry: number) => number): Sum[] {
+  const [python, native, kernel] = [KIND_PYTHON, KIND_NATIVE, KIND_KERNEL].map((kind) => totalOfKind(tree, names, kind));
+  const sums = new Map<number, Sum>();
+  const open = new Int32Array(size);
+  const walk = [top];
+  for (let node = walk.pop(); node !== undefined; node = walk.pop()) {
+    if (node < 0) {
+      open[key(tree.entry[~node])]--;
+      continue;
+    }
+    const row = key(tree.entry[node]);
+    if (row >= 0) {
+      let sum = sums.get(row);
+      if (!sum) sums.set(row, sum = { row, self: 0, total: 0, python: 0, native: 0, kernel: 0 });
+      sum.self += tree.self[node];
+      if (open[row]++ === 0) {
+        sum.total += tree.total[node];
+        sum.python += python[node];
+        sum.native += native[node];
+        sum.kernel += kernel[node];
+      }
+      walk.push(~node);
+    }
+    for (let child = tree.firstChild[node]; child < tree.firstChild[node + 1]; child++) walk.push(child);
+  }
+  return [...sums.values()];
+}
+
+export interface LineSum {
+  line: number;
+  self: number;
+  total: number;
+}
+
+/** What the selected samples weigh at and below each node of the source. */
+export function totalsOf(source: Source, self: Float64Array): Float64Array {
+  const totals = self.slice();
+  for (let node = source.size - 1; node > 0; node--) totals[source.parent[node]] += totals[node];
+  return totals;
+}
+
+/** Self and total of the lines of one function, the largest first; `only` in the nodes that went to one box. */
+export function sumLines(
+  source: Source, names: Names, tree: MappedTree, { self, totals }: { self: Float64Array; totals: Float64Array }, row: number, only = -1,
+): LineSum[] {
+  const { frame_function: functions, frame_line: lines } = names.profile;
+  const sums = new Map<number, LineSum>();
+  // Inside the function already, on the same line: counted with the outer one.
+  const isOf = (node: number) => source.level[node] === LEVEL_FRAME && functions[source.row[node]] === row;
+  for (let node = 1; node < source.size; node++) {
+    if (totals[node] === 0 || !isOf(node) || tree.target[node] < 0 || (only >= 0 && tree.target[node] !== only)) continue;
+    const line = lines[source.row[node]];
+    const sum = sums.get(line) ?? { line, self: 0, total: 0 };
+    sum.self += self[node];
+    if (only >= 0 || !isBelow(source, node, isOf, lines, line)) sum.total += totals[node];
+    sums.set(line, sum);
+  }
+  return [...sums.values()].sort((a, b) => b.total - a.total || a.line - b.line);
+}
+
+function isBelow(source: Source, node: number, isOf: (node: number) => boolean, lines: Uint32Array, line: number): boolean {
+  for (let above = source.parent[node]; above > 0; above = source.parent[above]) {
+    if (isOf(above) && lines[source.row[above]] === line) return true;
+  }
+  return false;
+}
+
+/** The outermost nodes of a function: each of its samples is below one of them. */
+function outermost(tree: Tree, names: Names, row: number): number[] {
+  const inside = new Uint8Array(tree.size);
+  const found = [];
+  for (let node = 1; node < tree.size; node++) {
+    const above = inside[tree.parent[node]];
+    const own = names.functionRow(tree.entry[node]) === row;
+    if (own && !above) found.push(node);
+    inside[node] = own || above ? 1 : 0;
+  }
+  return found;
+}
+
+/** What a function calls: everything below it, joined; the root is the function. */
+export function calleesOf(tree: Tree, names: Names, row: number): Tree {
+  const merger = new Merger(1024);
+  merger.entry[0] = names.firstFunction + row;
+  const pairs = outermost(tree, names, row).map((node) => [node, 0]);
+  for (let pair = pairs.pop(); pair; pair = pairs.pop()) {
+    const [node, into] = pair;
+    merger.self[into] += tree.self[node];
+    for (let child = tree.firstChild[node]; child < tree.firstChild[node + 1]; child++) {
+      pairs.push([child, merger.child(into, tree.entry[child])]);
+    }
+  }
+  return layOut(merger, true).tree;
+}
+
+/** Who calls a function: the paths up from it, joined; the root is the function, its callers are its children. */
+export function callersOf(tree: Tree, names: Names, row: number): Tree {
+  const merger = new Merger(1024);
+  merger.entry[0] = names.firstFunction + row;
+  for (const node of outermost(tree, names, row)) {
+    let into = 0;
+    for (let above = tree.parent[node]; above > 0; above = tree.parent[above]) into = merger.child(into, tree.entry[above]);
+    merger.self[into] += tree.total[node];
+  }
+  return layOut(merger, true).tree;
+}

@@ -1,0 +1,111 @@
+// What was profiled and how well: the head line, the quality of the data, the keys.
+
+import type { Profile } from "../data/profile";
+import { formatCount, formatDuration, formatInstant, formatNumber, formatShare, formatTime } from "../format";
+import { printable } from "../model/names";
+import { byId, element, type Child } from "./dom";
+import { shorten } from "./tooltip";
+
+function processesAndThreads(profile: Profile): string {
+  const processes = formatCount(profile.processes.length, "process", "processes");
+  return `${processes}, ${formatCount(profile.threads.length, "thread")}`;
+}
+
+export function renderHead(profile: Profile): void {
+  const { information } = profile;
+  const name = shorten(printable(information.target), 300) || "profile";
+  document.title = `${shorten(name, 80)} – viperf`;
+  byId("target").textContent = name;
+  byId("target").title = name;
+  const parts = [
+    element("span", {}, formatCount(profile.samples, "sample")),
+    element("span", {}, information.rate_hz ? `${formatNumber(information.rate_hz)} Hz` : ""),
+    element("span", {}, information.duration_ns ? formatDuration(information.duration_ns) : ""),
+    element("span", {}, processesAndThreads(profile)),
+    element("span", {}, profile.samples === 0 ? "" : `${formatShare(profile.complete, profile.samples)} complete`),
+    element("span", { class: "warn" }, profile.lost ? `${formatNumber(profile.lost)} lost` : ""),
+  ];
+  byId("facts").replaceChildren(...parts.filter((part) => part.textContent));
+}
+
+function closeForm(): HTMLElement {
+  return element("form", { method: "dialog" }, element("button", { class: "quiet", "aria-label": "Close" }, "Close"));
+}
+
+function factTable(rows: [title: string, value: string][]): HTMLElement {
+  return element("table", {}, ...rows.filter(([, value]) => value).map(([title, value]) =>
+    element("tr", {}, element("th", { scope: "row" }, title), element("td", {}, value))));
+}
+
+/** `duration` is 0 when there are no samples. */
+export function renderDetails(profile: Profile, duration: number, dialog: HTMLDialogElement): void {
+  const { information } = profile;
+  const text = (value: string) => printable(value ?? "");
+  const period = information.period_ns ? `one sample stands for ${formatTime(information.period_ns)}` : "";
+  const rate = information.rate_hz ? `${formatNumber(information.rate_hz)} Hz asked for` : "";
+  const achieved = duration > 0 ? `${(profile.samples / duration * 1e9).toFixed(1)} samples per second over all targets` : "";
+  const share = (count: number) => formatShare(count, profile.samples);
+  const meter = element("div", { class: "quality", role: "img", "aria-label": `${share(profile.complete)} of samples are complete` });
+  const whole = element("span", { class: "quality-complete" });
+  whole.style.width = `${profile.samples > 0 ? profile.complete / profile.samples * 100 : 0}%`;
+  meter.append(whole);
+  const parts: Child[] = [closeForm(), element("h2", { id: "details-title" }, "About this profile"),
+    element("h3", {}, `${share(profile.complete)} of samples are complete`), meter, factTable([
+      ["Samples", `${formatNumber(profile.samples)}, of which ${formatNumber(profile.complete)} complete`],
+      ["Lost", profile.lost ? `${formatNumber(profile.lost)} that the kernel took and that never arrived` : "none"],
+      ["Rate", [rate, period].filter(Boolean).join("; ")],
+      ["Achieved", achieved],
+    ])];
+  const reasons = Object.entries(profile.incomplete).sort((a, b) => b[1] - a[1]);
+  if (reasons.length > 0) {
+    parts.push(element("h3", {}, "Why samples are incomplete"), element("table", {}, ...reasons.map(([reason, count]) =>
+      element("tr", {}, element("td", {}, printable(reason)), element("td", { class: "number" }, formatNumber(count)),
+        element("td", { class: "number" }, share(count))))));
+  }
+  parts.push(element("h3", {}, "What was recorded"), factTable([
+    ["Target", shorten(text(information.target))],
+    ["Machine", [text(information.hostname), information.kernel && `Linux ${text(information.kernel)}`].filter(Boolean).join(", ")],
+    ["Started", information.started_unix_ms ? formatInstant(information.started_unix_ms) : ""],
+    ["Duration", information.duration_ns ? formatDuration(information.duration_ns) : ""],
+    ["Written by", information.viperf_version && `viperf ${text(information.viperf_version)}`],
+  ]));
+  parts.push(element("h3", {}, processesAndThreads(profile)), element("table", {}, ...profile.processes.slice(0, MOST_PROCESSES).map((process) => {
+    const string = (index: number) => shorten(text(profile.strings[index]), 300);
+    const version = process.python_version === null ? "" : `Python ${string(process.python_version)}`;
+    return element("tr", {}, element("th", {}, `${string(process.name)} (${process.pid})`),
+      element("td", {}, string(process.command_line)), element("td", { class: "number" }, version));
+  })));
+  if (profile.processes.length > MOST_PROCESSES) parts.push(element("p", { class: "soft" }, `and ${profile.processes.length - MOST_PROCESSES} more`));
+  dialog.replaceChildren(...parts);
+}
+
+const MOST_PROCESSES = 200;
+
+const KEYS: [string, string][] = [
+  ["1 2 3 4 5", "flame graph, sandwich, functions, call tree, timeline"],
+  ["/", "search"], ["n", "next match, the largest first"], ["N", "previous match"],
+  ["← → ↑ ↓", "outline the box beside, above or below"], ["Enter", "zoom to the outlined box"],
+  ["m", "what can be done with the outlined box"], ["Escape", "one step back; leave the search"],
+  ["[ ]", "back and forward in history"], ["r", "reset: everything, no search, no filters"],
+  ["i", "root on top or at the bottom"], ["o", "order of size or of time"], ["c", "next colouring"],
+  ["p", "Python only, or all frames"], ["f", "add a filter"], ["w", "choose a stretch of time: ← → move it, with Shift its end"],
+  ["e", "export"], ["v", "view menu"], ["q", "quality and details"], ["d", "light or dark"], ["?", "these keys"],
+];
+
+export function renderHelp(dialog: HTMLDialogElement): void {
+  const row = ([keys, text]: [string, string]) => element("tr", {},
+    element("th", {}, ...keys.split(" ").flatMap((key) => [element("kbd", {}, key), " "])), element("td", {}, text));
+  dialog.replaceChildren(closeForm(), element("h2", { id: "help-title" }, "Keys"), element("table", {}, ...KEYS.map(row)),
+    element("p", { class: "soft" }, "In lists, arrows move from row to row and Enter chooses. A right click or a long touch opens the menu of a box. Drag on the timeline to choose a stretch of time; a double click takes it back."));
+}
+
+export function renderEmpty(profile: Profile): void {
+  const reasons = Object.keys(profile.incomplete).map(printable);
+  const message = byId("message");
+  message.replaceChildren(element("h2", {}, "No samples were taken"),
+    element("p", {}, "Samples are taken while a thread runs on a CPU. What was profiled may have slept, waited or ended."),
+    element("p", {}, "Record for longer, at a higher rate, or while there is work to do."),
+    element("p", {}, profile.lost ? `${formatCount(profile.lost, "sample was", "samples were")} lost.` : ""),
+    element("p", {}, reasons.length > 0 ? `Seen on the way: ${reasons.join(", ")}.` : ""));
+  message.hidden = false;
+}

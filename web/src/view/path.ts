@@ -1,0 +1,49 @@
+// The way to the zoomed box, and what a search has found.
+
+import { formatCount, formatShare } from "../format";
+import type { Page } from "../page";
+import { byId, element } from "./dom";
+import { shorten } from "./tooltip";
+
+/** Ancestors shown on either end of a long way. */
+const FIRST = 2, LAST = 4;
+
+export function renderPath(page: Page): void {
+  const { graph: { tree }, names, scale } = page;
+  if (!tree) return;
+  const node = page.graph.zoom;
+  const way = [];
+  for (let step = node; step >= 0; step = tree.parent[step]) way.unshift(step);
+  const shown = way.length > FIRST + LAST + 1 ? [...way.slice(0, FIRST), -1, ...way.slice(-LAST)] : way;
+  const parts: HTMLElement[] = [];
+  for (const step of shown) {
+    if (parts.length > 0) parts.push(element("span", { class: "step", "aria-hidden": "true" }, "›"));
+    if (step < 0) {
+      parts.push(element("span", { class: "step" }, "…"));
+      continue;
+    }
+    const made = element("button", { type: "button" }, shorten(names.name(tree.entry[step], page.state.mergeProcesses), 120));
+    if (step === node) made.setAttribute("aria-current", "true");
+    made.addEventListener("click", () => page.zoom(step));
+    parts.push(made);
+  }
+  parts.push(element("span", { class: "share" }, node > 0
+    ? `${scale.share(tree.total[node])} · ${scale.amount(tree.total[node])}` : scale.amount(tree.total[0])));
+  byId("path").replaceChildren(...parts);
+}
+
+export function renderSearch(page: Page): void {
+  const { state, graph: { found, tree }, searchTest: { error } } = page;
+  const field = byId<HTMLInputElement>("search");
+  if (field.value !== state.search) field.value = state.search;
+  byId("search-regex").setAttribute("aria-pressed", String(state.regex));
+  const result = byId("search-result");
+  field.classList.toggle("wrong", error !== "");
+  result.classList.toggle("wrong", error !== "");
+  result.title = error;
+  for (const id of ["search-next", "search-previous"]) byId<HTMLButtonElement>(id).disabled = !found || found.tops.length === 0;
+  if (error) return result.replaceChildren(error);
+  if (!found || !tree) return result.replaceChildren();
+  const at = found.at >= 0 ? `${found.at + 1} of ` : "";
+  result.replaceChildren(element("strong", {}, formatShare(found.value, tree.total[0])), ` in ${at}${formatCount(found.tops.length, "match", "matches")}`);
+}

@@ -1,0 +1,56 @@
+// A list of many rows of which only those in the window are elements.
+
+import { element } from "./dom";
+
+export class Rows<T> {
+  readonly space = element("div", { class: "rows-space", role: "presentation" });
+  rows: readonly T[] = [];
+
+  constructor(
+    readonly scroller: HTMLElement, private readonly height: number, private readonly render: (row: T, at: number) => HTMLElement,
+  ) {
+    scroller.append(this.space);
+    scroller.addEventListener("scroll", () => this.draw(), { passive: true });
+    new ResizeObserver(() => this.draw()).observe(scroller);
+  }
+
+  set(rows: readonly T[]): void {
+    this.rows = rows;
+    this.draw();
+  }
+
+  draw(): void {
+    const seen = this.scroller.clientHeight;
+    if (seen === 0) return;
+    this.space.style.height = `${this.rows.length * this.height}px`;
+    const from = Math.max(0, Math.floor(this.scroller.scrollTop / this.height) - 5);
+    const to = Math.min(this.rows.length, from + Math.ceil(seen / this.height) + 10);
+    this.space.replaceChildren(...this.rows.slice(from, to).map((row, index) => {
+      const made = this.render(row, from + index);
+      made.style.top = `${(from + index) * this.height}px`;
+      made.dataset.at = String(from + index);
+      return made;
+    }));
+  }
+
+  /** Scrolls so that a row is seen, and gives its element the focus. */
+  focus(at: number): void {
+    const top = at * this.height;
+    const { scrollTop, clientHeight } = this.scroller;
+    if (top < scrollTop) this.scroller.scrollTop = top;
+    else if (top + this.height * 2 > scrollTop + clientHeight) this.scroller.scrollTop = top + this.height * 2 - clientHeight;
+    this.draw();
+    this.space.querySelector<HTMLElement>(`[data-at="${at}"]`)?.focus();
+  }
+
+  /** Arrow keys move the focus from row to row; returns false for other keys. */
+  moveFocus(event: KeyboardEvent): boolean {
+    const steps: Record<string, number> = { ArrowDown: 1, ArrowUp: -1, PageDown: 12, PageUp: -12, Home: -Infinity, End: Infinity };
+    const step = steps[event.key];
+    if (step === undefined || this.rows.length === 0) return false;
+    const at = Number((document.activeElement as HTMLElement | null)?.dataset.at ?? -1);
+    this.focus(Math.max(0, Math.min(this.rows.length - 1, at + step)));
+    event.preventDefault();
+    return true;
+  }
+}

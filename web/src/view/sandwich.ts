@@ -1,0 +1,93 @@
+// One function between its callers (above, the root on top of them) and its callees (below).
+
+import { callersOf, calleesOf } from "../model/sums";
+import type { Page } from "../page";
+import { byId, element } from "./dom";
+import { FlameGraph } from "./graph";
+import { connectPointer } from "./pointer";
+import { Rows } from "./rows";
+import { renderAmount, tableRows, type TableRow } from "./table";
+import { renderLines, shorten } from "./tooltip";
+import { swatch } from "./swatch";
+
+const LINES_SHOWN = 12;
+
+export class Sandwich {
+  readonly callers: FlameGraph;
+  readonly callees: FlameGraph;
+  private readonly rows: Rows<TableRow>;
+
+  constructor(private readonly page: Page) {
+    this.callers = new FlameGraph(byId("callers"), page.names);
+    this.callers.flame = true;
+    this.callees = new FlameGraph(byId("callees"), page.names);
+    for (const graph of [this.callers, this.callees]) connectPointer(page, graph, (node) => this.onChoose(graph, node));
+    this.rows = new Rows(byId("sandwich-list"), 28, (row) => this.renderRow(row));
+    byId("sandwich-list").addEventListener("keydown", (event) => {
+      if (this.rows.moveFocus(event)) event.stopPropagation();
+    });
+  }
+
+  /** A click on a box puts its function into the middle. */
+  private onChoose(graph: FlameGraph, node: number): void {
+    const row = graph.tree ? this.page.names.functionRow(graph.tree.entry[node]) : -1;
+    if (row >= 0 && row !== this.page.state.chosen) this.page.update({ chosen: row }, "push");
+  }
+
+  fill(): void {
+    const { page } = this;
+    const rows = tableRows(page, "function", { sort: "self", ascending: false });
+    // Nothing chosen yet: the function that ran most is what one would ask about first.
+    const chosen = page.state.chosen >= 0 ? page.state.chosen : rows[0]?.row ?? -1;
+    this.rows.set(rows);
+    byId("sandwich-none").hidden = chosen >= 0;
+    if (chosen < 0) return;
+    this.shown = chosen;
+    this.callers.setTree(callersOf(page.tree, page.names, chosen));
+    this.callees.setTree(calleesOf(page.tree, page.names, chosen));
+    for (const graph of [this.callers, this.callees]) {
+      graph.merged = page.state.mergeProcesses;
+      graph.colors = page.colors;
+      graph.zoomTo(0);
+    }
+    this.callers.scroller.scrollTop = this.callers.scroller.scrollHeight;
+    this.renderTitle(chosen, rows.find(({ row }) => row === chosen));
+    this.rows.draw();
+  }
+
+  /** The function in the middle; -1 for none. */
+  shown = -1;
+
+  redraw(): void {
+    for (const graph of [this.callers, this.callees]) {
+      graph.colors = this.page.colors;
+      graph.redraw();
+    }
+    this.rows.draw();
+  }
+
+  private renderTitle(chosen: number, row: TableRow | undefined): void {
+    const { page } = this;
+    const { names, scale } = page;
+    const entry = names.firstFunction + chosen;
+    const parts: HTMLElement[] = [element("div", { class: "sandwich-name" }, swatch(page.colors, names.kind(entry)),
+      element("strong", {}, shorten(names.functionName(chosen), 200)), element("span", { class: "place" }, shorten(names.place(entry), 200)))];
+    const total = this.callees.tree?.total[0] ?? 0, self = row?.self ?? this.callees.tree?.self[0] ?? 0;
+    parts.push(element("div", { class: "sandwich-facts" },
+      `total ${scale.share(total)} ${scale.amount(total)} · self ${scale.share(self)} ${scale.amount(self)}`));
+    parts.push(...renderLines(page, page.linesOf(chosen, -1), LINES_SHOWN));
+    byId("sandwich-title").replaceChildren(...parts);
+  }
+
+  private renderRow(row: TableRow): HTMLElement {
+    const { page } = this;
+    const isShown = row.row === this.shown;
+    const made = element("div", {
+      class: "list-row", role: "option", tabindex: "0", "aria-selected": String(isShown), title: shorten(`${row.name}\n${row.place}`),
+    }, renderAmount(page, row.self), element("span", { class: "row-name" }, swatch(page.colors, row.kind), element("span", {}, shorten(row.name, 200))));
+    const choose = () => page.update({ chosen: row.row }, "push");
+    made.addEventListener("click", choose);
+    made.addEventListener("keydown", (event) => { if (event.key === "Enter") choose(); });
+    return made;
+  }
+}

@@ -1,0 +1,95 @@
+// A page in a real browser that has no network and must not complain.
+
+import { accessSync, constants, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import { chromium, type Browser, type Page } from "playwright-core";
+import { expect } from "vitest";
+
+const NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+
+function isProgram(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+const candidates = (process.env.PATH ?? "").split(delimiter).flatMap((folder) => NAMES.map((name) => join(folder, name)));
+export const executable = candidates.find(isProgram);
+if (!executable) console.warn("skipped: no Chromium in PATH, so no page was opened in a browser");
+
+let browser: Promise<Browser> | null = null;
+
+export async function closeBrowser(): Promise<void> {
+  await (await browser)?.close();
+  browser = null;
+  rmSync(folder, { recursive: true, force: true });
+}
+
+export interface Options {
+  address?: string;
+  width?: number;
+  height?: number;
+  colorScheme?: "light" | "dark";
+}
+
+/** Opens a file; what the browser complains of or asks the network for ends up in `complaints`. */
+export async function openFile(file: string, { address = "", width = 1440, height = 900, colorScheme = "light" }: Options = {}) {
+  browser ??= chromium.launch({
+    executablePath: executable, args: ["--no-sandbox", "--disable-gpu", "--enable-precise-memory-info", "--host-resolver-rules=MAP * ~NOTFOUND"],
+  });
+  const context = await (await browser).newContext({ viewport: { width, height }, colorScheme, acceptDownloads: true });
+  const page = await context.newPage();
+  const complaints: string[] = [];
+  page.on("console", (message) => { if (message.type() !== "log") complaints.push(message.text()); });
+  page.on("pageerror", (error) => complaints.push(String(error)));
+  page.on("request", (request) => { if (!/^(file|data|blob):/.test(request.url())) complaints.push(request.url()); });
+  page.on("dialog", (dialog) => { complaints.push(`a dialog: ${dialog.message()}`); void dialog.dismiss(); });
+  await page.goto(`file://${file}${address ? `#${address}` : ""}`);
+  await page.waitForSelector("html[data-state]", { timeout: 60_000 });
+  return { page, close: async () => { await context.close(); expect(complaints).toEqual([]); } };
+}
+
+const folder = mkdtempSync(join(tmpdir(), "viperf-page-"));
+
+export function writePage(name: string, text: string): string {
+  mkdirSync(folder, { recursive: true });
+  const file = join(folder, `${name}.html`);
+  writeFileSync(file, text);
+  return file;
+}
+
+/** What the page has written on its root element. */
+export async function fact(page: Page, name: string): Promise<string> {
+  return await page.evaluate((key) => document.documentElement.dataset[key] ?? "", name);
+}
+
+export async function downloadText(page: Page, run: () => Promise<void>): Promise<string> {
+  const [download] = await Promise.all([page.waitForEvent("download"), run()]);
+  const parts = [];
+  for await (const part of await download.createReadStream()) parts.push(part as Buffer);
+  return Buffer.concat(parts).toString("utf8");
+}
+
+/** Where the middle of a named box is on the graph; the box must be drawn. */
+export async function boxCentre(page: Page, name: string, graph = "graph"): Promise<{ x: number; y: number }> {
+  const place = await page.evaluate(([wanted, which]) => {
+    const { viperf } = globalThis as unknown as { viperf: Record<string, never> };
+    const shown = (which === "graph" ? viperf.graph : (viperf.sandwich as Record<string, never>)[which]) as unknown as {
+      tree: { size: number; entry: Int32Array }; bounds(node: number): { left: number; right: number; top: number }; scroller: HTMLElement; width: number;
+    };
+    const names = viperf.names as unknown as { name(entry: number): string };
+    const { left, top } = shown.scroller.getBoundingClientRect();
+    for (let node = 0; node < shown.tree.size; node++) {
+      if (names.name(shown.tree.entry[node]) !== wanted) continue;
+      const box = shown.bounds(node);
+      return { x: left + (Math.max(0, box.left) + Math.min(shown.width, box.right)) / 2, y: top + box.top + 10 };
+    }
+    return null;
+  }, [name, graph]);
+  if (!place) throw new Error(`no box is called ${name}`);
+  return place;
+}

@@ -1,0 +1,72 @@
+// A page that viperf wrote, against the folded stacks that it wrote of the same file: VIPERF_PAGE and VIPERF_FOLDED.
+
+import { readFileSync } from "node:fs";
+import { afterAll, describe, expect, test } from "vitest";
+import { closeBrowser, downloadText, executable, fact, openFile } from "./open";
+
+const { VIPERF_PAGE: file = "", VIPERF_FOLDED: foldedFile = "" } = process.env;
+if (!file) console.warn("skipped: VIPERF_PAGE and VIPERF_FOLDED name no page, so none that viperf wrote was read");
+
+interface Line {
+  frames: string[];
+  count: number;
+}
+
+describe.skipIf(!executable || !file)("a recorded page", () => {
+  afterAll(closeBrowser);
+  const text = file ? readFileSync(foldedFile, "utf8") : "";
+  const lines: Line[] = text.trim().split("\n").filter(Boolean).map((line) => {
+    const at = line.lastIndexOf(" ");
+    return { frames: line.slice(0, at).split(";"), count: Number(line.slice(at + 1)) };
+  });
+  const total = lines.reduce((sum, { count }) => sum + count, 0);
+
+  test("exports the very stacks that viperf folds", async () => {
+    const { page, close } = await openFile(file, { address: "threads=0&lines=1&interpreter=0" });
+    const folded = await downloadText(page, async () => {
+      await page.click("#export-menu summary");
+      await page.click("[data-export=folded]");
+    });
+    expect(folded === text || folded.split("\n").slice(0, 3)).toEqual(true);
+    await close();
+  });
+
+  test("finds for every well-known name the share that the stacks have", async () => {
+    const { page, close } = await openFile(file, { address: "threads=0&lines=1&interpreter=0" });
+    const names = new Map<string, number>();
+    for (const { frames, count } of lines) {
+      for (const name of new Set(frames.slice(1).filter((frame) => frame.endsWith("_[p]")).map((frame) => frame.split(" (")[0]))) {
+        if (/^[\w.]+$/.test(name)) names.set(name, (names.get(name) ?? 0) + count);
+      }
+    }
+    const wanted = [...names].sort((a, b) => b[1] - a[1]).slice(0, 5);
+    expect(wanted.length).toBeGreaterThan(0);
+    for (const [name] of wanted) {
+      const matching = lines.filter(({ frames }) => frames.slice(1).some((frame) => frame.startsWith(`${name} (`)));
+      const share = matching.reduce((sum, { count }) => sum + count, 0) / total;
+      await page.evaluate((search) => { location.hash = `threads=0&lines=1&interpreter=0&regex=1&search=${encodeURIComponent(search)}`; }, `^${name} \\(`);
+      await expect.poll(() => fact(page, "searchShare")).toBe(share.toFixed(6));
+    }
+    await close();
+  });
+
+  test("its table has the self time of every Python function", async () => {
+    const { page, close } = await openFile(file, { address: "tab=table&interpreter=0" });
+    const csv = await downloadText(page, async () => {
+      await page.click("#export-menu summary");
+      await page.click("[data-export=csv]");
+    });
+    const own = new Map<string, number>();
+    for (const { frames, count } of lines) {
+      const leaf = frames.at(-1) ?? "";
+      if (leaf.endsWith("_[p]")) own.set(leaf.replace(/:\d+\)_\[p\]$/, ""), (own.get(leaf.replace(/:\d+\)_\[p\]$/, "")) ?? 0) + count);
+    }
+    const shown = new Map<string, number>();
+    for (const [, name, where, self] of csv.matchAll(/^"([^"]*)","([^"]*)","(\d+)"/gm)) {
+      const key = `${name} (${where.replace(/:\d+$/, "")}`;
+      if (Number(self) > 0) shown.set(key, (shown.get(key) ?? 0) + Number(self));
+    }
+    for (const [name, count] of own) expect([name, shown.get(name)]).toEqual([name, count]);
+    await close();
+  });
+});
