@@ -14,10 +14,7 @@ use viperf_symbolize::{
     InlinedFunction, KernelSymbol, NativeSymbol, NoSymbol, Options, Symbolizer,
 };
 
-use crate::{
-    RecordOptions, Target, recording::Recording, stacks::RawFrame,
-    statistics::Costs,
-};
+use crate::{RecordOptions, Target, recording::Recording, stacks::RawFrame, statistics::Costs};
 
 type Symbols<T> = HashMap<u64, Result<T, NoSymbol>>;
 

@@ -81,7 +81,7 @@ fn find_mapping(mappings: &[Mapping], address: u64) -> Option<&Mapping> {
 fn native_word(mappings: &[Mapping], frame: &NativeFrame) -> Word {
     let address = frame.lookup_address();
     match find_mapping(mappings, address) {
-        Some(mapping) if mapping.row_count > 0 => Word::Native {
+        Some(mapping) if mapping.row_count > 0 && mapping.executable != 0 => Word::Native {
             executable: mapping.executable,
             svma: address.wrapping_sub(mapping.load_bias),
         },

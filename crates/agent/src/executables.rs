@@ -317,7 +317,9 @@ fn hexadecimal(bytes: &[u8]) -> String {
 /// (<https://github.com/python-greenlet/greenlet/blob/3.1.1/src/greenlet/TUserGreenlet.cpp#L199>).
 fn end_at_greenlets(image: &Image<'_>, table: &mut RowTable) {
     for (name, symbol) in image.symbols() {
-        let is_start = name.windows(GREENLET_START.len()).any(|part| part == GREENLET_START);
+        let is_start = name
+            .windows(GREENLET_START.len())
+            .any(|part| part == GREENLET_START);
         let end = symbol.svma.0.saturating_add(symbol.size);
         let (Ok(start), Ok(end)) = (u32::try_from(symbol.svma.0), u32::try_from(end)) else {
             continue;

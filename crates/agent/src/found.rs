@@ -10,6 +10,7 @@ use viperf_sample::Sampler;
 
 use crate::{
     executables::{Executables, PythonKind},
+    generated_rows::GeneratedRows,
     layout::{self, CLibrary},
 };
 
@@ -20,6 +21,7 @@ const MAPPINGS_OF_A_KIND: usize = 32_768;
 pub(crate) struct Readers<'recording> {
     pub(crate) sampler: &'recording mut Sampler,
     pub(crate) executables: &'recording mut Executables,
+    pub(crate) generated: &'recording mut GeneratedRows,
 }
 
 /// What was found in the mappings of a process.
@@ -83,8 +85,25 @@ impl Found {
     }
 
     /// Builds the rows of every executable that is new.
-    pub(crate) fn add_rows(&mut self, readers: &mut Readers<'_>) {
+    pub(crate) fn add_rows(&mut self, pid: u32, readers: &mut Readers<'_>) {
         for found in &self.executables {
+            if found.number == 0 {
+                let rows =
+                    readers
+                        .generated
+                        .find_or_make(pid, found.start..found.end, readers.sampler);
+                let (first_row, row_count) = rows.unwrap_or((0, 0));
+                self.mappings.push(KernelMapping {
+                    start: found.start,
+                    end: found.end,
+                    load_bias: found.start,
+                    first_row,
+                    row_count,
+                    executable: 0,
+                    reserved: 0,
+                });
+                continue;
+            }
             let rows = readers.executables.rows(found.number, readers.sampler);
             let rows = rows.unwrap_or_else(|error| {
                 self.left_out = Some(error.to_string());

@@ -17,6 +17,7 @@ mod error;
 mod executables;
 mod found;
 mod generated_code;
+mod generated_rows;
 mod layout;
 #[cfg(test)]
 mod live_targets;

@@ -358,7 +358,7 @@ impl Processes {
             return Ok(());
         }
         tracked.announce_python(pid, &found, readers.sampler)?;
-        found.add_rows(readers);
+        found.add_rows(pid, readers);
         let (unsupported, left_out) = (found.unsupported.clone(), found.left_out.clone());
         if !tracked.take(pid, found, readers.sampler)? {
             // It has ended or runs another program: the record of that is on its way.

@@ -118,6 +118,7 @@ impl<'options> Recorder<'options> {
         let mut readers = Readers {
             sampler: &mut sampler,
             executables: &mut recording.executables,
+            generated: &mut recording.generated_rows,
         };
         match &options.target {
             Target::Pids(pids) => {

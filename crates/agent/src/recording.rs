@@ -8,6 +8,7 @@ use crate::{
     code_objects::CodeObjects,
     executables::Executables,
     generated_code::GeneratedNames,
+    generated_rows::GeneratedRows,
     processes::Processes,
     stacks::{StackNumber, Stacks},
     threads::Threads,
@@ -33,6 +34,7 @@ pub(crate) struct Recording {
     pub(crate) codes: CodeObjects,
     pub(crate) stacks: Stacks,
     pub(crate) generated: GeneratedNames,
+    pub(crate) generated_rows: GeneratedRows,
     pub(crate) samples: Vec<RawSample>,
     pub(crate) threads: Threads,
     /// Samples of threads of a Python process that had no thread state.

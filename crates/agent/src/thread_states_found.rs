@@ -11,6 +11,7 @@ use viperf_sample::Sampler;
 use crate::{
     executables::Executables,
     found::Readers,
+    generated_rows::GeneratedRows,
     live_targets::{Target, interpreters, start},
     processes::Processes,
 };
@@ -76,6 +77,7 @@ fn sample_threads(sampler: &mut Sampler, target: &Target, way: u32) -> Option<Ha
     let mut readers = Readers {
         sampler: &mut *sampler,
         executables: &mut executables,
+        generated: &mut GeneratedRows::default(),
     };
     processes.track(pid, &mut readers).unwrap();
     let mut kernel = processes.kernel(pid)?;

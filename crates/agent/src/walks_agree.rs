@@ -12,6 +12,7 @@ use viperf_unwind::{NativeFrame, Registers, Row, Rule, WalkEnd, find_rule, walk}
 use crate::{
     executables::Executables,
     found::Readers,
+    generated_rows::GeneratedRows,
     live_targets::{Target, interpreters, start},
     processes::Processes,
 };
@@ -57,6 +58,7 @@ fn kernel_and_user_space_walk_the_same_frames() {
         let mut readers = Readers {
             sampler: &mut sampler,
             executables: &mut executables,
+            generated: &mut GeneratedRows::default(),
         };
         processes.track(target.0.id(), &mut readers).unwrap();
     }

@@ -33,6 +33,7 @@ impl Recorder<'_> {
         let mut readers = Readers {
             sampler: &mut self.sampler,
             executables: &mut self.recording.executables,
+            generated: &mut self.recording.generated_rows,
         };
         self.recording.processes.read_stale(&mut readers);
         self.finish_deferred();
@@ -80,6 +81,7 @@ impl Recorder<'_> {
         let mut readers = Readers {
             sampler: &mut self.sampler,
             executables: &mut self.recording.executables,
+            generated: &mut self.recording.generated_rows,
         };
         targets::track_if_python(pid, &mut self.recording.processes, &mut readers);
     }
@@ -115,12 +117,14 @@ impl Recorder<'_> {
             }
             Record::Fork(fork) => recording.processes.fork(&fork, &mut self.sampler),
             Record::Exec(exec) if recording.processes.is_tracked(exec.tgid) => {
+                recording.generated_rows.forget(exec.tgid);
                 recording.processes.exec(&exec, &mut self.sampler);
             }
             Record::Exec(exec) => self.track_if_wanted(exec.tgid),
             Record::Exit(exit) => {
                 // Its files are still there; what it has written last is read before they go.
                 recording.generated.refresh_all();
+                recording.generated_rows.forget(exit.tgid);
                 recording.processes.exit(exit.tgid, &mut self.sampler);
             }
             Record::Capture { capture, stack } => self.take_capture(&capture, stack),
@@ -190,6 +194,10 @@ impl Recorder<'_> {
         recording
             .generated
             .note(process, sample.tgid, &sections.native);
+        let generated_rows = &mut recording.generated_rows;
+        if generated_rows.note(sample.tgid, &sections.native, Instant::now()) {
+            recording.processes.mapped(sample.tgid, false);
+        }
         let executables = &recording.executables;
         let is_call = |executable, svma| executables.is_eval(executable, svma);
         let marks = CallMarks {

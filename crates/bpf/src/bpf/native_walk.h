@@ -3,7 +3,7 @@
  * The native user stack, by unwind rows. The same walk in Rust is `viperf_unwind::walk`.
  *
  * Code without rows is crossed where that is safe: a leaf that has pushed nothing, by its return address; generated code, by
- * frame pointers. Each such step is a guess until the walk meets the next eval call of Python exactly where Python says it is
+ * rows that user space has made of its instructions, or by frame pointers. Each such step is a guess until the walk meets the next eval call of Python exactly where Python says it is
  * (entries.h). A guess that misses it is taken back, and the walk goes on at that eval call, with a reason in the gap. Where
  * no Python is above, only the call instruction before each return address speaks for a guess.
  *
@@ -307,6 +307,19 @@ __noinline int resume_at_eval_call(void)
 	return s->native.ip == 0;
 }
 
+/* Before the first guess: where to come back to, and the eval call that must be met. */
+static __always_inline void remember_way(struct scratch *s, u64 reason)
+{
+	u64 entry = s->process.eval_above_entry ? find_entry_above(s->native.sp) : 0;
+
+	s->native.expected_cfa = entry ? entry + s->process.eval_above_entry : NO_EVAL_CALL;
+	s->native.lost_frames = s->native.frames;
+	s->native.lost_reason = reason;
+	s->native.lost_in_generated = s->native.generated;
+	if (!s->native.certain_frames)
+		s->native.certain_frames = s->native.frames;
+}
+
 /* No row says where the caller of the frame pushed last is: 0 when there is a way to go on, 1 when the walk has ended. */
 __noinline int lose_way(u64 reason)
 {
@@ -315,14 +328,7 @@ __noinline int lose_way(u64 reason)
 	if (!s)
 		return 1;
 	if (!s->native.expected_cfa) {
-		u64 entry = s->process.eval_above_entry ? find_entry_above(s->native.sp) : 0;
-
-		s->native.expected_cfa = entry ? entry + s->process.eval_above_entry : NO_EVAL_CALL;
-		s->native.lost_frames = s->native.frames;
-		s->native.lost_reason = reason;
-		s->native.lost_in_generated = s->native.generated;
-		if (!s->native.certain_frames)
-			s->native.certain_frames = s->native.frames;
+		remember_way(s, reason);
 		if (s->native.innermost && guess_caller(s, s->native.sp + 8, RULE_RSP)) {
 			s->native.guessed_leaf = 1;
 			return 0;
@@ -405,6 +411,24 @@ static __always_inline u32 find_rule_beside(struct scratch *s, struct mapping *m
 	return found >= 0 && (found & 15) == RULE_END ? RULE_END : RULE_NONE;
 }
 
+/* Generated code with rows, which are guesses: its functions can have been replaced since. */
+__noinline int step_in_generated_code(u64 lookup, u32 rule)
+{
+	struct scratch *s = find_scratch();
+	u64 cfa, reason = 0;
+
+	if (!s)
+		return 1;
+	if (((rule & 15) == RULE_RSP || (rule & 15) == RULE_RBP) && s->native.frames < LEAFMOST_NATIVE) {
+		if (!s->native.expected_cfa)
+			remember_way(s, REASON_NATIVE_NO_TABLE);
+		cfa = find_cfa(s, rule, lookup, &reason);
+		if (!reason && cfa > s->native.sp && guess_caller(s, cfa, rule))
+			return 0;
+	}
+	return lose_way(REASON_NATIVE_NO_TABLE);
+}
+
 /* One frame: 0 go on, 1 the walk has ended, and a reason word says if too early. */
 __noinline int walk_native_step(void)
 {
@@ -435,10 +459,15 @@ __noinline int walk_native_step(void)
 		return lose_way(mapping ? REASON_NATIVE_NO_TABLE : REASON_NATIVE_NO_MAPPING);
 	}
 	/* The address looked up is the one that names the frame, too: the call, not what follows it. */
-	push_frame(s, (u64)WORD_NATIVE << 60 | (u64)(mapping->executable & 0xfffff) << 40 |
+	if (s->native.generated)
+		push_frame(s, (u64)WORD_ADDRESS << 60 | (lookup & ((1ull << 60) - 1)), 0, 0);
+	else
+		push_frame(s, (u64)WORD_NATIVE << 60 | (u64)(mapping->executable & 0xfffff) << 40 |
 			      ((lookup - mapping->load_bias) & 0xffffffffffull), 0, 0);
 	found = find_rule(mapping->first_row, mapping->row_count, lookup - mapping->load_bias);
 	rule = found < 0 ? RULE_NONE : found;
+	if (s->native.generated)
+		return step_in_generated_code(lookup, rule);
 	if ((rule & 15) == RULE_NONE)
 		rule = find_rule_beside(s, mapping);
 	if ((rule & 15) == RULE_END)

@@ -297,7 +297,11 @@ impl<'data> Flow<'data> {
         let mut inside = None;
         while let Some(pc) = self.next_not_reached(index, offset) {
             let (padding, instruction) = self.padding_at(pc);
-            let length = padding.max(instruction.len()).max(1);
+            // A zero byte alone is half an instruction, of which the other half may be a function's first byte.
+            let length = match padding {
+                0 => instruction.len().max(1),
+                padding => padding,
+            };
             let is_inside = inside == Some(pc);
             if padding == 0 {
                 match self.frame_of_unknown_origin(pc, is_inside) {

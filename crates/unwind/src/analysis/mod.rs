@@ -101,6 +101,17 @@ pub fn analyse_code(image: &Image<'_>, table: &mut RowTable) -> u64 {
     covered
 }
 
+/// Rows for code that was made at run time, as far as its instructions tell: addresses count from the start of `bytes`.
+///
+/// Nothing says where its functions start, so that the rows are good guesses, to be checked by who walks by them.
+/// More than [`MAX_CODE`] is not looked at.
+#[must_use]
+pub fn analyse_generated_code(bytes: &[u8]) -> Vec<Row> {
+    let length = bytes.len().min(usize::try_from(MAX_CODE).unwrap_or(0));
+    let code = bytes.get(..length).unwrap_or_default();
+    Flow::new(vec![Part::new(0, code)]).into_rows()
+}
+
 /// Where there is code without rows. Sorted.
 fn find_gaps(image: &Image<'_>, rows: &[Row]) -> Vec<Range<u64>> {
     let mut gaps = Vec::new();

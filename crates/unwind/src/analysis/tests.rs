@@ -208,3 +208,26 @@ fn code_that_is_covered_is_not_looked_at() {
         }
     });
 }
+#[test]
+fn functions_apart_by_an_odd_number_of_zeros_are_all_found() {
+    // What `python -X perf` makes for each Python function (Python/asm_trampoline.S), padded to 16 bytes.
+    let trampoline = [0x48, 0x83, 0xec, 8, 0xff, 0xd1, 0x48, 0x83, 0xc4, 8, 0xc3];
+    let mut bytes = Vec::new();
+    for _ in 0..64 {
+        bytes.extend(trampoline);
+        bytes.extend([0; 5]);
+    }
+    let rows = super::analyse_generated_code(&bytes);
+    for number in 0..64 {
+        let start = 16 * number;
+        for (offset, cfa) in [(0, 8), (4, 16), (6, 16), (10, 8)] {
+            let step = find_rule(&rows, start + offset).decode();
+            let expected = Step::Caller {
+                cfa: Cfa::Rsp { offset: cfa },
+                rbp: CallerRbp::Unchanged,
+            };
+            assert_eq!(step, expected, "{start} + {offset}");
+        }
+        assert_eq!(find_rule(&rows, start + 11).decode(), Step::NoInformation);
+    }
+}

@@ -1,0 +1,144 @@
+//! Unwind rows for code that processes generate: made of its instructions, and made anew when the kernel's walk does not get
+//! through it, for a compiler goes on writing to memory that it has mapped long before.
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    ops::Range,
+    time::{Duration, Instant},
+};
+
+use viperf_abi::{Reason, UnwindRow, Word};
+use viperf_process::Pid;
+use viperf_sample::Sampler;
+
+/// Compilers at run time make some kilobytes for each function; a larger mapping is looked at up to here.
+const LARGEST_MAPPING: u64 = 4 << 20;
+
+/// Of one process; what is mapped beyond is walked by frame pointers alone.
+const LARGEST_PROCESS: u64 = 32 << 20;
+
+/// Of all processes of a recording, at 8 bytes each: rows that were replaced are not given back.
+const MOST_ROWS: usize = 4 << 20;
+
+/// Code is looked at again after so long, and each time twice as long after the time before.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// One mapping of generated code.
+#[derive(Debug)]
+struct Analysed {
+    end: u64,
+    /// Of its contents.
+    hash: u64,
+    /// Where its rows are in the kernel.
+    rows: Option<(u32, u32)>,
+    made: Instant,
+    pause: Duration,
+    is_stale: bool,
+}
+
+/// The rows of all generated code.
+#[derive(Debug, Default)]
+pub(crate) struct GeneratedRows {
+    /// By process and start.
+    mappings: HashMap<u32, HashMap<u64, Analysed>>,
+    rows: usize,
+}
+
+impl GeneratedRows {
+    /// The run of a mapping's rows in the kernel; `None` when its instructions tell nothing, or there is no room.
+    pub(crate) fn find_or_make(
+        &mut self,
+        pid: u32,
+        mapping: Range<u64>,
+        sampler: &mut Sampler,
+    ) -> Option<(u32, u32)> {
+        let of_process = self.mappings.entry(pid).or_default();
+        let known = of_process
+            .get(&mapping.start)
+            .filter(|known| known.end == mapping.end);
+        if let Some(known) = known.filter(|known| !known.is_stale) {
+            return known.rows;
+        }
+        let pause = known.map_or(FIRST_PAUSE, |known| known.pause * 2);
+        let (old_hash, old_rows) = known.map_or((0, None), |known| (known.hash, known.rows));
+        let others = of_process
+            .iter()
+            .filter(|(start, _)| **start != mapping.start);
+        let used: u64 = others.map(|(start, other)| other.end - start).sum();
+        let length = (mapping.end - mapping.start)
+            .min(LARGEST_MAPPING)
+            .min(LARGEST_PROCESS.saturating_sub(used));
+        let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+        let is_read = viperf_process::read_memory(Pid(pid), mapping.start, &mut bytes).is_ok();
+        let mut hasher = DefaultHasher::new();
+        bytes.hash(&mut hasher);
+        let hash = hasher.finish();
+        let rows = match is_read && hash != old_hash {
+            true => self.add(&bytes, sampler).or(old_rows),
+            false => old_rows,
+        };
+        let analysed = Analysed {
+            end: mapping.end,
+            hash,
+            rows,
+            made: Instant::now(),
+            pause,
+            is_stale: false,
+        };
+        let of_process = self.mappings.entry(pid).or_default();
+        of_process.insert(mapping.start, analysed);
+        rows
+    }
+
+    fn add(&mut self, bytes: &[u8], sampler: &mut Sampler) -> Option<(u32, u32)> {
+        let rows = viperf_unwind::analyse_generated_code(bytes);
+        // One row says only that there is none.
+        if rows.len() < 2 || self.rows + rows.len() > MOST_ROWS {
+            return None;
+        }
+        let rows: Vec<UnwindRow> = rows
+            .iter()
+            .map(|row| UnwindRow {
+                pc: row.pc,
+                rule: row.rule.0,
+            })
+            .collect();
+        let first = sampler.add_rows(&rows).ok()?;
+        self.rows += rows.len();
+        Some((first, rows.len() as u32))
+    }
+
+    /// A stack of a process has come in: true if the walk did not get through generated code that may have changed since it
+    /// was looked at, so that its mappings are to be read again.
+    pub(crate) fn note(&mut self, pid: u32, native: &[u64], now: Instant) -> bool {
+        let Some(of_process) = self.mappings.get_mut(&pid) else {
+            return false;
+        };
+        let mut is_changed = false;
+        for pair in native.windows(2) {
+            let [frame, reason] = pair else {
+                continue;
+            };
+            let (Word::Address(address), Word::Reason(Ok(Reason::NativeNoTable))) =
+                (Word::decode(*frame), Word::decode(*reason))
+            else {
+                continue;
+            };
+            let stale = of_process.iter_mut().find(|(start, mapping)| {
+                (**start..mapping.end).contains(&address)
+                    && now.duration_since(mapping.made) >= mapping.pause
+            });
+            if let Some((_, mapping)) = stale {
+                mapping.is_stale = true;
+                is_changed = true;
+            }
+        }
+        is_changed
+    }
+
+    /// A process has ended, or runs another program.
+    pub(crate) fn forget(&mut self, pid: u32) {
+        self.mappings.remove(&pid);
+    }
+}
