@@ -318,6 +318,9 @@ enum sample_flag {
 	SAMPLE_CALL_PER_FRAME = 4,
 	/* The thread has no thread state: it has never been in Python, or has left it for good. */
 	SAMPLE_NO_THREAD_STATE = 8,
+	/* A child of vfork that has not run exec yet: memory, thread state and Python frames are its parent's, and its stack may
+	 * be one of its own. */
+	SAMPLE_BORROWED_MEMORY = 16,
 };
 
 /* A sample with its stack: three sections of words, each leaf first. */

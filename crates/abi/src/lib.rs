@@ -23,7 +23,7 @@ pub use records::{
     Configuration, LINE_TABLE_LNOTAB, LINE_TABLE_LNOTAB_UNSIGNED, LINE_TABLE_LOCATIONS,
     LINE_TABLE_RANGES, Lost, Mapping, PROCESS_NEVER_DEFER, PROCESS_PYTHON, PROCESS_READ,
     PROCESS_STARTS_TARGET, PROCESS_TARGET, Process, ProcessRecord, RecordHeader, RecordKind,
-    SAMPLE_CALL_PER_FRAME, SAMPLE_DEFERRED, SAMPLE_NO_THREAD_STATE, SAMPLE_PYTHON, SampleRecord,
-    StackRecord, TextHeader, UnwindRow, limit,
+    SAMPLE_BORROWED_MEMORY, SAMPLE_CALL_PER_FRAME, SAMPLE_DEFERRED, SAMPLE_NO_THREAD_STATE,
+    SAMPLE_PYTHON, SampleRecord, StackRecord, TextHeader, UnwindRow, limit,
 };
 pub use word::{Word, WordKind};

@@ -183,6 +183,8 @@ pub const SAMPLE_PYTHON: u32 = 2;
 pub const SAMPLE_CALL_PER_FRAME: u32 = 4;
 /// The thread has no thread state: it has never been in Python, or has left it for good.
 pub const SAMPLE_NO_THREAD_STATE: u32 = 8;
+/// A child of vfork that has not run exec yet: its Python frames are its parent's.
+pub const SAMPLE_BORROWED_MEMORY: u32 = 16;
 
 /// `struct sample_record`: a sample whose stack is known by (cpu, slot).
 #[repr(C)]

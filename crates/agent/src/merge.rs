@@ -59,6 +59,21 @@ pub(crate) fn merge(kernel: &[u64], native: &[u64], python: &[u64], native_walke
     merged
 }
 
+/// The same for a child that posix_spawn has started on a stack of its own, and that has not run exec yet: what it runs was
+/// called by its parent's Python frames, and these are on another stack.
+pub(crate) fn merge_borrowed(
+    kernel: &[u64],
+    native: &[u64],
+    python: &[u64],
+    native_walked: bool,
+) -> Merged {
+    let mut merged = merge(kernel, native, &[], native_walked);
+    let callers = merge(&[], &[], python, false);
+    merged.frames.extend(callers.frames);
+    merged.incomplete = merged.incomplete.or(callers.incomplete);
+    merged
+}
+
 /// Python frames that one native frame runs.
 struct Run {
     frames: Vec<MergedFrame>,
@@ -288,6 +303,14 @@ mod tests {
         let merged = merge(&[], &natives, &pythons, true);
         assert_eq!(shape(&merged), "n0 i1 p1 !1008 p2 p3 i2 p4 n3");
         assert_eq!(merged.incomplete, Some(Reason::NativeTooDeep));
+    }
+
+    #[test]
+    fn a_child_on_a_stack_of_its_own_was_called_by_its_parents_frames() {
+        let pythons = [python(1), entry(65535), python(2), entry(65535)];
+        let merged = merge_borrowed(&[9], &[native(0), native(1)], &pythons, true);
+        assert_eq!(shape(&merged), "k9 n0 n1 p1 p2");
+        assert_eq!(merged.incomplete, None);
     }
 
     #[test]

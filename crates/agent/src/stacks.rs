@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use viperf_abi::Reason;
+use viperf_abi::{Reason, Word};
 use viperf_profile::SourceRange;
 
 use crate::{
     calls::{CallMarks, mark_owners},
     code_objects::{CodeObjects, Place},
-    merge::{Merged, MergedFrame, merge},
+    merge::{Merged, MergedFrame, merge, merge_borrowed},
     thread_start::without_end_in_start,
 };
 
@@ -60,8 +60,16 @@ pub(crate) struct Sections {
 pub(crate) struct KnownFiles<'a> {
     /// The native frames of the evaluation loop, where each Python frame is a call of it.
     pub(crate) calls: Option<CallMarks<'a>>,
+    /// The sample's memory is that of the process that started it.
+    pub(crate) is_borrowed: bool,
     /// A C library without unwind information.
     pub(crate) is_musl: &'a dyn Fn(u32) -> bool,
+}
+
+/// Whether any run of Python frames has found its place among the native frames.
+fn has_owner(python: &[u64]) -> bool {
+    let is_owned = |word: &u64| matches!(Word::decode(*word), Word::Entry { owner: Some(_) });
+    python.iter().any(is_owned)
 }
 
 /// All distinct stacks, and which one each slot of the kernel's caches holds.
@@ -90,7 +98,10 @@ impl Stacks {
         let marked = files.calls.map(|marks| mark_owners(native, python, marks));
         let python = marked.as_deref().unwrap_or(python);
         let native = without_end_in_start(native, python, files.is_musl);
-        let mut merged = merge(kernel, native, python, native_walked);
+        let mut merged = match files.is_borrowed && !has_owner(python) {
+            true => merge_borrowed(kernel, native, python, native_walked),
+            false => merge(kernel, native, python, native_walked),
+        };
         let frames = place_frames(&mut merged, process, codes);
         self.intern(frames, merged.incomplete)
     }
@@ -161,6 +172,7 @@ mod tests {
 
     const NOTHING: KnownFiles<'_> = KnownFiles {
         calls: None,
+        is_borrowed: false,
         is_musl: &|_| false,
     };
 

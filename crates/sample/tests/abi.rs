@@ -23,9 +23,9 @@ use viperf_abi::{
     LAYOUT_CFRAME_PER_RUN, LAYOUT_GLIBC_KEYS, LAYOUT_MUSL_KEYS, LINE_TABLE_LNOTAB,
     LINE_TABLE_LNOTAB_UNSIGNED, LINE_TABLE_LOCATIONS, LINE_TABLE_RANGES, Lost, Mapping,
     PROCESS_NEVER_DEFER, PROCESS_PYTHON, PROCESS_READ, PROCESS_STARTS_TARGET, PROCESS_TARGET,
-    Process, ProcessRecord, PythonLayout, Reason, RecordHeader, RecordKind, SAMPLE_CALL_PER_FRAME,
-    SAMPLE_DEFERRED, SAMPLE_NO_THREAD_STATE, SAMPLE_PYTHON, SampleRecord, StackRecord, TextHeader,
-    UnwindRow, WordKind, limit,
+    Process, ProcessRecord, PythonLayout, Reason, RecordHeader, RecordKind, SAMPLE_BORROWED_MEMORY,
+    SAMPLE_CALL_PER_FRAME, SAMPLE_DEFERRED, SAMPLE_NO_THREAD_STATE, SAMPLE_PYTHON, SampleRecord,
+    StackRecord, TextHeader, UnwindRow, WordKind, limit,
 };
 use viperf_unwind::{CallerRbp, Cause, Cfa, Rule, Step};
 
@@ -404,6 +404,7 @@ fn numbers_are_the_same_in_c_and_rust() {
             ("SAMPLE_PYTHON", SAMPLE_PYTHON.into()),
             ("SAMPLE_CALL_PER_FRAME", SAMPLE_CALL_PER_FRAME.into()),
             ("SAMPLE_NO_THREAD_STATE", SAMPLE_NO_THREAD_STATE.into()),
+            ("SAMPLE_BORROWED_MEMORY", SAMPLE_BORROWED_MEMORY.into()),
         ],
     );
     compare_enum(
@@ -472,6 +473,13 @@ fn rules_are_the_same_in_c_and_rust() {
                     pre: 40,
                     post: 8,
                 })),
+            ),
+            (
+                "RULE_RETURN_REGISTER",
+                kind(Step::ReturnInRegister {
+                    number: 5,
+                    offset: 0,
+                }),
             ),
         ],
     );

@@ -6,8 +6,8 @@ use std::{
 };
 
 use viperf_abi::{
-    CaptureRecord, Lost, Record, SAMPLE_CALL_PER_FRAME, SAMPLE_DEFERRED, SampleRecord,
-    decode_record,
+    CaptureRecord, Lost, Record, SAMPLE_BORROWED_MEMORY, SAMPLE_CALL_PER_FRAME, SAMPLE_DEFERRED,
+    SampleRecord, decode_record,
 };
 use viperf_sample::{MappingChange, Polled};
 
@@ -205,6 +205,7 @@ impl Recorder<'_> {
             is_greenlet: &|executable| executables.is_greenlet(executable),
         };
         let files = KnownFiles {
+            is_borrowed: sample.flags & SAMPLE_BORROWED_MEMORY != 0,
             calls: (sample.flags & SAMPLE_CALL_PER_FRAME != 0).then_some(marks),
             is_musl: &|executable| executables.is_musl(executable),
         };

@@ -12,8 +12,8 @@
 
 enum {
 	ENTRY_STEPS_AT_ONCE = 32,
-	/* Python frames between two eval calls: as deep as recursion in Python goes by default. */
-	ENTRY_STEPS = 1024,
+	/* As deep as the walk of Python frames goes. */
+	ENTRY_STEPS = 4096,
 	/* An eval call's part of the C stack has some hundred bytes. */
 	LARGEST_DISTANCE = 4096,
 };
@@ -58,6 +58,10 @@ __noinline int find_entry_step(void)
 	}
 	if (!is_entry || at <= s->entries.above)
 		return 0;
+	if (s->entries.oldest) {
+		s->entries.found = at;
+		return 0;
+	}
 	if (!s->entries.found || at < s->entries.found)
 		s->entries.found = at;
 	return 1;
@@ -97,6 +101,7 @@ __noinline u64 find_entry_above(u64 address)
 		return 0;
 	s->entries.above = address;
 	s->entries.found = 0;
+	s->entries.oldest = 0;
 	for (u32 state = 0; state < MAX_OWN_THREAD_STATES && state < s->thread_states.count; state++) {
 		start_entries(s, s->thread_states.found[state & (MAX_OWN_THREAD_STATES - 1)]);
 		for (int i = 0; i < ENTRY_STEPS / ENTRY_STEPS_AT_ONCE; i++)
@@ -104,6 +109,23 @@ __noinline u64 find_entry_above(u64 address)
 				break;
 	}
 	return s->entries.found;
+}
+
+/* The entry of the thread's first eval call, of its innermost thread state; 0: it was not found. */
+__noinline u64 find_oldest_entry(void)
+{
+	struct scratch *s = find_scratch();
+
+	if (!s || !(s->process.flags & PROCESS_PYTHON) || !has_entries(&s->process.layout) || !s->thread_states.count)
+		return 0;
+	s->entries.above = 0;
+	s->entries.found = 0;
+	s->entries.oldest = 1;
+	start_entries(s, s->thread_states.found[0]);
+	for (int i = 0; i < ENTRY_STEPS / ENTRY_STEPS_AT_ONCE; i++)
+		if (find_entry_steps())
+			return s->entries.found;
+	return 0;
 }
 
 /* Keeps what there is to know of eval calls, once for each process: the run of frames whose entry is given belongs to the

@@ -59,6 +59,8 @@ struct task_struct {
 	int pid;
 	int tgid;
 	struct signal_struct *signal;
+	/* Set in a child of vfork until it runs exec or ends. */
+	void *vfork_done;
 	/* Not in all kernels. */
 	unsigned int in_execve : 1;
 	struct thread_struct thread;

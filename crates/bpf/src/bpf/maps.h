@@ -134,7 +134,7 @@ struct native_walk {
 	u32 end_reason;
 	/* Frames that were overwritten, and the CFA of the last of them. */
 	u32 skipped;
-	u32 reserved;
+	u32 has_leapt;
 	u64 skipped_cfa;
 };
 struct python_walk {
@@ -177,6 +177,8 @@ struct entry_search {
 	u64 root;
 	u64 above;
 	u64 found;
+	/* The last entry of the chain is wanted, not the first one above the address. */
+	u64 oldest;
 };
 /* The sampled thread's states, the innermost first where that is known. */
 struct own_thread_states {
@@ -199,8 +201,11 @@ struct scratch {
 	u64 fsbase;
 	/* User space finishes the native walk and finds the owners. */
 	u32 deferred;
+	/* SAMPLE_BORROWED_MEMORY, or 0. */
+	u32 borrowed;
 	/* Code objects that this sample has defined. */
 	u32 definitions;
+	u32 reserved;
 	/* Of the frames that are kept; the last ROOTMOST places are a ring (kept_place), for masking twice as many. */
 	u64 cfas[2 * LEAFMOST_NATIVE];
 	u32 rules[2 * LEAFMOST_NATIVE];

@@ -24,6 +24,11 @@ enum {
 	NATIVE_STEPS_AT_ONCE = 16,
 	/* A function of code without rows is not larger, where its caller must be told from a chance word of the stack. */
 	LARGEST_FUNCTION = 1 << 20,
+	/* How far below a frame its callees' saved registers are looked for, and how large it is at most. */
+	SAVED_REGISTER_WORDS = 256,
+	LARGEST_FRAME = 1 << 20,
+	/* Frames from the oldest eval call to the root: the start of the program, or of the thread. */
+	FRAMES_FROM_OLDEST_ENTRY = 128,
 	/* 0f 05 */
 	SYSCALL_INSTRUCTION = 0x050f,
 };
@@ -83,7 +88,7 @@ __noinline s64 find_rule(u32 first, u32 count, u32 pc)
 	return found;
 }
 
-/* A frame, or a reason between frames: what has no CFA owns no Python frames. */
+/* A frame, or a reason between frames; what has no CFA owns no Python frames. */
 static __always_inline void push_frame(struct scratch *s, u64 word, u64 cfa, u32 rule)
 {
 	u32 place = frame_place(s->native.frames);
@@ -299,7 +304,8 @@ __noinline int resume_at_eval_call(void)
 			return 0;
 	}
 	s->native.expected_cfa = 0;
-	push_frame(s, reason_word(s->native.lost_reason), 0, 0);
+	/* What Python ran in the gap, if it is a large one, belongs to the mark. */
+	push_frame(s, reason_word(s->native.lost_reason), cfa - s->process.eval_above_entry, 0);
 	push_frame(s, s->process.eval_word, cfa, s->process.eval_rule);
 	s->native.bp_known = 0;
 	if (go_to_caller(s, s->process.eval_rule, cfa))
@@ -318,6 +324,33 @@ static __always_inline void remember_way(struct scratch *s, u64 reason)
 	s->native.lost_in_generated = s->native.generated;
 	if (!s->native.certain_frames)
 		s->native.certain_frames = s->native.frames;
+}
+
+/* The CFA is in a register other than rbp, whose value younger frames may have saved: the nearest one that has, if any. Whatever
+ * is taken for it is a guess. */
+__noinline int guess_by_saved_register(u32 rule)
+{
+	struct scratch *s = find_scratch();
+	u32 position = position_of_dwarf_register[(rule >> 12) & 15];
+	s64 offset = (s64)((s32)rule >> 16) * 8;
+	u64 candidate, lowest;
+
+	if (!s || position >= 21)
+		return 0;
+	lowest = s->registers.by_position[SAVED_SP];
+	for (u32 i = 0; i < SAVED_REGISTER_WORDS; i++) {
+		u64 place = s->native.sp - 16 - 8 * (u64)i;
+
+		if (place < lowest || place > s->native.sp || read_user(&candidate, sizeof(candidate), place))
+			break;
+		if (!(candidate & 7) && candidate > s->native.sp && candidate - s->native.sp < LARGEST_FRAME &&
+		    guess_caller(s, candidate + offset, rule))
+			return 1;
+	}
+	/* Nobody has saved it: it is where it was. */
+	candidate = s->registers.by_position[position];
+	return !(candidate & 7) && candidate > s->native.sp && candidate - s->native.sp < LARGEST_FRAME &&
+	       guess_caller(s, candidate + offset, rule);
 }
 
 /* No row says where the caller of the frame pushed last is: 0 when there is a way to go on, 1 when the walk has ended. */
@@ -429,6 +462,29 @@ __noinline int step_in_generated_code(u64 lookup, u32 rule)
 	return lose_way(REASON_NATIVE_NO_TABLE);
 }
 
+/* Enough frames: once, the walk goes on at the oldest eval call that Python knows of, near the root. */
+__noinline int leap_to_root(void)
+{
+	struct scratch *s = find_scratch();
+	u64 entry;
+
+	if (!s)
+		return 1;
+	if (s->native.has_leapt || !s->process.eval_above_entry)
+		return end_native(s, REASON_NATIVE_TOO_DEEP);
+	entry = find_oldest_entry();
+	if (entry <= s->native.sp)
+		return end_native(s, REASON_NATIVE_TOO_DEEP);
+	s->native.has_leapt = 1;
+	/* Of the root-most frames that are kept, those before the leap would only take room. */
+	s->native.frames -= FRAMES_FROM_OLDEST_ENTRY;
+	s->native.lost_frames = s->native.frames;
+	s->native.lost_reason = REASON_NATIVE_TOO_DEEP;
+	s->native.guessed_leaf = 0;
+	s->native.expected_cfa = entry + s->process.eval_above_entry;
+	return resume_at_eval_call();
+}
+
 /* One frame: 0 go on, 1 the walk has ended, and a reason word says if too early. */
 __noinline int walk_native_step(void)
 {
@@ -442,7 +498,7 @@ __noinline int walk_native_step(void)
 		return 1;
 	/* With room for a reason and the frame behind it. */
 	if (s->native.frames >= MAX_NATIVE_FRAMES - 2)
-		return end_native(s, REASON_NATIVE_TOO_DEEP);
+		return leap_to_root();
 	/* A return address may be the first byte behind a function that never returns: look up the call before it. */
 	lookup = s->native.exact_ip ? s->native.ip : s->native.ip - 1;
 	found = find_mapping(s->process.first_mapping, s->process.mapping_count, lookup);
@@ -477,6 +533,12 @@ __noinline int walk_native_step(void)
 	if ((rule & 15) == RULE_RETURN_REGISTER)
 		return step_by_register(s, rule);
 	cfa = find_cfa(s, rule, lookup, &reason);
+	if (reason == REASON_NATIVE_REGISTER_LOST && (rule & 15) == RULE_REGISTER && s->native.frames < LEAFMOST_NATIVE) {
+		if (!s->native.expected_cfa)
+			remember_way(s, reason);
+		if (guess_by_saved_register(rule))
+			return 0;
+	}
 	if (reason)
 		return lose_way(reason);
 	return step_to_caller(s, rule, cfa);

@@ -38,8 +38,8 @@ static __always_inline void walk_native(struct scratch *s)
 /* Half way through execve the old program's memory is gone and the new one's is not in use: there is no user stack. */
 static __always_inline int has_lost_its_memory(struct scratch *s, struct task_struct *task)
 {
-	return s->native.end_reason == REASON_NATIVE_UNREADABLE && s->native.frames <= 1 &&
-	       bpf_core_field_exists(task->in_execve) && BPF_CORE_READ_BITFIELD_PROBED(task, in_execve);
+	return (s->native.end_reason == REASON_NATIVE_UNREADABLE || s->native.end_reason == REASON_NATIVE_NO_MAPPING) &&
+	       s->native.frames <= 1 && bpf_core_field_exists(task->in_execve) && BPF_CORE_READ_BITFIELD_PROBED(task, in_execve);
 }
 
 static __always_inline void report_process(u32 kind, u32 tgid, u32 parent, u32 epoch)
@@ -134,6 +134,7 @@ int on_cpu_sample(struct bpf_perf_event_data *context)
 	s->stack.kernel_count = size > 0 ? size / sizeof(u64) : 0;
 	s->stack.native_count = 0;
 	s->stack.python_count = 0;
+	s->borrowed = 0;
 	prepare_python(s);
 	if (read_registers(s, task))
 		end_native(s, REASON_NATIVE_UNREADABLE);
@@ -144,9 +145,17 @@ int on_cpu_sample(struct bpf_perf_event_data *context)
 		s->native.end_reason = 0;
 		s->process.flags &= ~PROCESS_PYTHON;
 	}
+	if (BPF_CORE_READ(task, vfork_done)) {
+		s->borrowed = SAMPLE_BORROWED_MEMORY;
+		/* A child on a new stack, behind the system call that has made it: nothing has called. */
+		if (s->native.end_reason == REASON_NATIVE_NO_MAPPING && s->native.frames == 2) {
+			s->native.frames = 1;
+			s->native.end_reason = 0;
+		}
+	}
 	close_native(s);
 	s->deferred = is_deferred(s);
-	s->stack.sample.flags = s->deferred ? SAMPLE_DEFERRED : 0;
+	s->stack.sample.flags = s->borrowed | (s->deferred ? SAMPLE_DEFERRED : 0);
 	if (s->process.flags & PROCESS_PYTHON) {
 		s->stack.sample.flags |= SAMPLE_PYTHON;
 		if (s->process.layout.flags & LAYOUT_CALL_PER_FRAME)
