@@ -178,8 +178,12 @@ fn pair_with_objects(
     if both_are_whole && owners.len() < frames.len() {
         let youngest = (0..native.len()).find(|index| is_call_at(*index));
         let youngest = youngest.and_then(|index| u16::try_from(index).ok());
-        // When a call returns, its object goes before its frame.
+        // When a call returns, its object goes before its frame. Beside generators without a call that cannot be told from a
+        // call that has no frame yet.
         if youngest.is_some() && owners.first() != Some(&youngest) {
+            if suspended > 0 {
+                return (Vec::new(), Some(Reason::MergeNoOwner));
+            }
             owners.insert(0, youngest);
         }
     }

@@ -54,7 +54,7 @@ pub(crate) fn finish(
         .map(|frame| native_word(mappings, frame).encode())
         .collect();
     native.extend(reason(end, mappings).map(|reason| Word::Reason(Ok(reason)).encode()));
-    let mut words = find_owners(&deferred.sections.python, &frames);
+    let mut words = find_owners(&deferred.sections.python, &frames, deferred.registers.sp);
     // Where the kernel did not know the interpreter and that was running, its frames are missing.
     let was_known = deferred.sample.flags & SAMPLE_PYTHON != 0;
     let in_python = |word: &u64| matches!(Word::decode(*word), Word::Native { executable, .. } if Some(executable) == python);
@@ -105,23 +105,17 @@ fn reason(end: WalkEnd, mappings: &[Mapping]) -> Option<Reason> {
     })
 }
 
-/// Replaces the addresses of entries by the frames that own them: the first whose CFA lies above; both lists ascend.
-fn find_owners(python: &[u64], frames: &[NativeFrame]) -> Vec<u64> {
-    let mut cursor = 0;
-    let owner = |entry: u64, cursor: &mut usize| {
-        *cursor += frames
-            .iter()
-            .skip(*cursor)
-            .take_while(|frame| frame.cfa <= entry)
-            .count();
-        frames
-            .get(*cursor)
-            .filter(|frame| frame.cfa != u64::MAX)
-            .map(|_| *cursor as u16)
+/// Replaces the addresses of entries by the frames that own them: the first whose CFA lies above, for an entry that is not
+/// below the stack pointer. The entries of each thread state ascend, those of several do not.
+fn find_owners(python: &[u64], frames: &[NativeFrame], sp: u64) -> Vec<u64> {
+    let owner = |entry: u64| {
+        let owner = frames.iter().position(|frame| frame.cfa > entry)?;
+        let frame = frames.get(owner)?;
+        (entry >= sp && frame.cfa != u64::MAX).then_some(owner as u16)
     };
     let words = python.iter().map(|word| match Word::decode(*word) {
         Word::EntryAddress(entry) => Word::Entry {
-            owner: owner(entry, &mut cursor),
+            owner: owner(entry),
         }
         .encode(),
         _ => *word,
@@ -148,15 +142,18 @@ mod tests {
             Word::EntryAddress(150),
             Word::EntryAddress(350),
             Word::EntryAddress(500),
+            // Of another thread state; and one below the stack pointer.
+            Word::EntryAddress(120),
+            Word::EntryAddress(90),
         ]
         .map(Word::encode);
-        let found: Vec<Word> = find_owners(&words, &frames)
+        let found: Vec<Word> = find_owners(&words, &frames, 100)
             .into_iter()
             .map(Word::decode)
             .collect();
         assert_eq!(
             found,
-            [Some(1), Some(3), None].map(|owner| Word::Entry { owner })
+            [Some(1), Some(3), None, Some(1), None].map(|owner| Word::Entry { owner })
         );
     }
 

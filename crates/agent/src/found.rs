@@ -86,6 +86,9 @@ impl Found {
 
     /// Builds the rows of every executable that is new.
     pub(crate) fn add_rows(&mut self, pid: u32, readers: &mut Readers<'_>) {
+        let generated = self.executables.iter().filter(|found| found.number == 0);
+        let starts = generated.map(|found| found.start).collect();
+        readers.generated.retain(pid, &starts);
         for found in &self.executables {
             if found.number == 0 {
                 let rows =

@@ -2,7 +2,7 @@
 //! through it, for a compiler goes on writing to memory that it has mapped long before.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
     ops::Range,
     time::{Duration, Instant},
@@ -23,6 +23,10 @@ const MOST_ROWS: usize = 4 << 20;
 
 /// Code is looked at again after so long, and each time twice as long after the time before.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// And at most so long, and not more often where the walk gets through.
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+const RECHECK: Duration = Duration::from_secs(1);
 
 /// One mapping of generated code.
 #[derive(Debug)]
@@ -60,7 +64,7 @@ impl GeneratedRows {
         if let Some(known) = known.filter(|known| !known.is_stale) {
             return known.rows;
         }
-        let pause = known.map_or(FIRST_PAUSE, |known| known.pause * 2);
+        let pause = known.map_or(FIRST_PAUSE, |known| (known.pause * 2).min(LONGEST_PAUSE));
         let (old_hash, old_rows) = known.map_or((0, None), |known| (known.hash, known.rows));
         let others = of_process
             .iter()
@@ -120,14 +124,18 @@ impl GeneratedRows {
             let [frame, reason] = pair else {
                 continue;
             };
-            let (Word::Address(address), Word::Reason(Ok(Reason::NativeNoTable))) =
-                (Word::decode(*frame), Word::decode(*reason))
-            else {
+            let Word::Address(address) = Word::decode(*frame) else {
                 continue;
             };
+            // Code can be replaced in place, too, and old rows then lead astray without a reason.
+            let is_lost = matches!(
+                Word::decode(*reason),
+                Word::Reason(Ok(Reason::NativeNoTable))
+            );
+            let least = if is_lost { Duration::ZERO } else { RECHECK };
             let stale = of_process.iter_mut().find(|(start, mapping)| {
                 (**start..mapping.end).contains(&address)
-                    && now.duration_since(mapping.made) >= mapping.pause
+                    && now.duration_since(mapping.made) >= mapping.pause.max(least)
             });
             if let Some((_, mapping)) = stale {
                 mapping.is_stale = true;
@@ -135,6 +143,13 @@ impl GeneratedRows {
             }
         }
         is_changed
+    }
+
+    /// What a process no longer maps is forgotten: other code may come to be there.
+    pub(crate) fn retain(&mut self, pid: u32, starts: &HashSet<u64>) {
+        if let Some(of_process) = self.mappings.get_mut(&pid) {
+            of_process.retain(|start, _| starts.contains(start));
+        }
     }
 
     /// A process has ended, or runs another program.

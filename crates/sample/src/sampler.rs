@@ -162,9 +162,16 @@ impl Sampler {
     pub fn update_process(&self, pid: u32, process: &Process) -> Result<bool, SampleError> {
         let key = pid.to_ne_bytes();
         let known = self.processes.lookup(&key, MapFlags::ANY).ok().flatten();
-        // The epoch is the first field.
-        if known.and_then(|bytes| u32::read_from(&bytes)) != Some(process.epoch) {
+        let known = known.and_then(|bytes| Process::read_from(&bytes));
+        let Some(known) = known.filter(|known| known.epoch == process.epoch) else {
             return Ok(false);
+        };
+        let mut process = *process;
+        if known.interpreter == process.interpreter {
+            // What the kernel has learnt of this interpreter goes on being true.
+            process.eval_above_entry = known.eval_above_entry;
+            process.eval_rule = known.eval_rule;
+            process.eval_word = known.eval_word;
         }
         match self
             .processes

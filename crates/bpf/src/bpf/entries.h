@@ -12,7 +12,7 @@
 
 enum {
 	ENTRY_STEPS_AT_ONCE = 32,
-	/* As deep as the walk of Python frames goes. */
+	/* As deep as the walk of Python frames goes; for all searches of one sample. */
 	ENTRY_STEPS = 4096,
 	/* An eval call's part of the C stack has some hundred bytes. */
 	LARGEST_DISTANCE = 4096,
@@ -22,6 +22,9 @@ static __always_inline int entries_are_cframes(const struct python_layout *layou
 {
 	return (layout->flags & LAYOUT_CFRAME) && (layout->flags & (LAYOUT_CFRAME_PER_RUN | LAYOUT_CALL_PER_FRAME));
 }
+
+/* What find_entry_above says when the chain of frames could not be followed. */
+#define UNKNOWN_ENTRY (~0ull)
 
 /* To 3.9 nothing ties a frame to the C stack. */
 static __always_inline int has_entries(const struct python_layout *layout)
@@ -46,14 +49,20 @@ __noinline int find_entry_step(void)
 	if (size > FRAME_BLOCK_BYTES)
 		size = FRAME_BLOCK_BYTES;
 	is_entry = entries_are_cframes(layout);
-	if (!at || (at & 7) || (is_entry && at == s->entries.root))
+	if (!at || (is_entry && at == s->entries.root)) {
+		s->entries.at = 0;
 		return 1;
+	}
+	s->entries.steps++;
+	if ((at & 7) || (!is_entry && read_user(s->frame_block, size, at))) {
+		s->entries.is_broken = 1;
+		return 1;
+	}
 	if (!is_entry) {
-		if (read_user(s->frame_block, size, at))
-			return 1;
 		is_entry = s->frame_block[layout->frame_owner & (FRAME_BLOCK_BYTES - 1)] >= layout->entry_owner;
 		s->entries.at = block_u64(s->frame_block, layout->frame_previous, FRAME_BLOCK_BYTES);
 	} else if (read_user(&s->entries.at, sizeof(u64), at + layout->cframe_previous)) {
+		s->entries.is_broken = 1;
 		return 1;
 	}
 	if (!is_entry || at <= s->entries.above)
@@ -64,6 +73,8 @@ __noinline int find_entry_step(void)
 	}
 	if (!s->entries.found || at < s->entries.found)
 		s->entries.found = at;
+	/* The next search begins with it. */
+	s->entries.at = at;
 	return 1;
 }
 
@@ -82,7 +93,6 @@ static __always_inline void start_entries(struct scratch *s, u64 thread_state)
 	u64 at = 0;
 
 	s->entries.at = 0;
-	s->entries.root = thread_state + layout->thread_root_cframe;
 	if (read_user(&at, sizeof(at), thread_state + (layout->flags & LAYOUT_CFRAME ? layout->thread_cframe : layout->thread_frame)))
 		return;
 	/* 3.12 has cframes, and entry frames besides. */
@@ -99,16 +109,26 @@ __noinline u64 find_entry_above(u64 address)
 
 	if (!s || !(s->process.flags & PROCESS_PYTHON) || !has_entries(&s->process.layout))
 		return 0;
+	if (s->thread_states.reason || s->thread_states.missing)
+		return UNKNOWN_ENTRY;
 	s->entries.above = address;
 	s->entries.found = 0;
 	s->entries.oldest = 0;
 	for (u32 state = 0; state < MAX_OWN_THREAD_STATES && state < s->thread_states.count; state++) {
-		start_entries(s, s->thread_states.found[state & (MAX_OWN_THREAD_STATES - 1)]);
+		u64 thread_state = s->thread_states.found[state & (MAX_OWN_THREAD_STATES - 1)];
+
+		s->entries.root = thread_state + s->process.layout.thread_root_cframe;
+		if (s->entries.is_started)
+			s->entries.at = s->entries.places[state & (MAX_OWN_THREAD_STATES - 1)];
+		else
+			start_entries(s, thread_state);
 		for (int i = 0; i < ENTRY_STEPS / ENTRY_STEPS_AT_ONCE; i++)
-			if (find_entry_steps())
+			if (find_entry_steps() || s->entries.steps >= ENTRY_STEPS)
 				break;
+		s->entries.places[state & (MAX_OWN_THREAD_STATES - 1)] = s->entries.at;
 	}
-	return s->entries.found;
+	s->entries.is_started = 1;
+	return s->entries.is_broken || s->entries.steps >= ENTRY_STEPS ? UNKNOWN_ENTRY : s->entries.found;
 }
 
 /* The entry of the thread's first eval call, of its innermost thread state; 0: it was not found. */
@@ -121,10 +141,13 @@ __noinline u64 find_oldest_entry(void)
 	s->entries.above = 0;
 	s->entries.found = 0;
 	s->entries.oldest = 1;
+	s->entries.steps = 0;
+	s->entries.is_broken = 0;
+	s->entries.root = s->thread_states.found[0] + s->process.layout.thread_root_cframe;
 	start_entries(s, s->thread_states.found[0]);
 	for (int i = 0; i < ENTRY_STEPS / ENTRY_STEPS_AT_ONCE; i++)
 		if (find_entry_steps())
-			return s->entries.found;
+			return s->entries.is_broken ? 0 : s->entries.found;
 	return 0;
 }
 
@@ -137,7 +160,8 @@ __noinline int learn_eval_call(u32 owner, u64 entry)
 	u64 word, distance;
 	u32 tgid, rule;
 
-	if (!s)
+	/* Behind a gap the mark's number is not that of a frame. */
+	if (!s || (s->native.skipped && owner >= LEAFMOST_NATIVE))
 		return 0;
 	word = s->stack.words[(s->stack.kernel_count + frame_place(owner)) & (MAX_STACK_WORDS - 1)];
 	rule = s->rules[frame_place(owner)];

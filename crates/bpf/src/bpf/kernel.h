@@ -82,6 +82,19 @@ enum saved_register {
 	SAVED_SP = 19,
 };
 
+/* Masks an index where the verifier of 6.1 must see it: the compiler leaves a mask away that a comparison before it has made
+ * superfluous, and the verifier has lost that comparison by then. */
+#ifdef __bpf__
+#define MASKED(index, mask)                                               \
+	({                                                                \
+		u64 masked_index = (index);                               \
+		asm volatile("%0 &= %1" : "+r"(masked_index) : "i"(mask)); \
+		masked_index;                                             \
+	})
+#else
+#define MASKED(index, mask) ((index) & (mask))
+#endif
+
 struct pt_regs;
 struct bpf_perf_event_data;
 

@@ -177,8 +177,15 @@ struct entry_search {
 	u64 root;
 	u64 above;
 	u64 found;
+	/* Where the search in each of the thread's states has come to: both what is searched and what for only ascend. */
+	u64 places[MAX_OWN_THREAD_STATES];
 	/* The last entry of the chain is wanted, not the first one above the address. */
-	u64 oldest;
+	u32 oldest;
+	u32 is_started;
+	/* Of this sample. */
+	u32 steps;
+	/* The chain could not be followed to its end. */
+	u32 is_broken;
 };
 /* The sampled thread's states, the innermost first where that is known. */
 struct own_thread_states {
@@ -253,7 +260,7 @@ static __always_inline u32 kept_place(u32 index, u32 leafmost)
 /* The same for what is kept beside the words of native frames. */
 static __always_inline u32 frame_place(u32 index)
 {
-	return kept_place(index, LEAFMOST_NATIVE) & (2 * LEAFMOST_NATIVE - 1);
+	return MASKED(kept_place(index, LEAFMOST_NATIVE), 2 * LEAFMOST_NATIVE - 1);
 }
 
 static __always_inline int read_user(void *to, u32 size, u64 address)

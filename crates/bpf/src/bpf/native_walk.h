@@ -4,8 +4,9 @@
  *
  * Code without rows is crossed where that is safe: a leaf that has pushed nothing, by its return address; generated code, by
  * rows that user space has made of its instructions, or by frame pointers. Each such step is a guess until the walk meets the next eval call of Python exactly where Python says it is
- * (entries.h). A guess that misses it is taken back, and the walk goes on at that eval call, with a reason in the gap. Where
- * no Python is above, only the call instruction before each return address speaks for a guess.
+ * (entries.h). A guess that misses it is taken back, and the walk goes on at that eval call, with a reason in the gap. A frame
+ * too many or too few can reach the eval call as well: so the call instruction before a return address must be one that leads to
+ * the very function, and only rows may be led by a call through a pointer.
  *
  * Steps and searches are global functions: the verifier looks at each once instead of once per frame, which keeps a
  * walk of 512 frames in one program on every kernel (10,600 instructions for 64 frames against 90,000 inlined, 5.10 to
@@ -35,6 +36,8 @@ enum {
 
 /* `expected_cfa` of a walk that has lost its way where no eval call is above. */
 #define NO_EVAL_CALL (~0ull)
+/* There may be one above: nothing can be guessed, for nothing would tell a wrong guess. No CFA is as small. */
+#define UNKNOWN_EVAL_CALL 8ull
 
 /* Where pt_regs keeps the register of a DWARF number (System V AMD64 ABI, figure 3.36). */
 static const u8 position_of_dwarf_register[16] = { 10, 12, 11, 5, 13, 14, 4, 19, 9, 8, 7, 6, 3, 2, 1, 0 };
@@ -93,7 +96,7 @@ static __always_inline void push_frame(struct scratch *s, u64 word, u64 cfa, u32
 {
 	u32 place = frame_place(s->native.frames);
 
-	if (s->native.frames >= LEAFMOST_NATIVE + ROOTMOST)
+	if (s->native.frames >= LEAFMOST_NATIVE + ROOTMOST && s->cfas[place] > s->native.skipped_cfa)
 		s->native.skipped_cfa = s->cfas[place];
 	s->cfas[place] = cfa;
 	s->rules[place] = rule;
@@ -227,8 +230,23 @@ static __always_inline u64 go_to_caller(struct scratch *s, u32 rule, u64 cfa)
 	return 0;
 }
 
-/* Whether a call instruction that can have led to `callee` ends at `address`: otherwise that is no return address. */
-__noinline int follows_call(u64 address, u64 callee)
+/* Whether an entry of a linkage table is at `address`: endbr64, perhaps, and jmp *place(%rip), perhaps with a prefix. */
+static __always_inline int is_linkage(u64 address)
+{
+	u8 code[8] = {};
+	u32 at;
+
+	if (read_user(code, sizeof(code), address))
+		return 0;
+	at = code[0] == 0xf3 && code[1] == 0x0f && code[2] == 0x1e && code[3] == 0xfa ? 4 : 0;
+	if (at)
+		return (code[4] == 0xff && code[5] == 0x25) || (code[4] == 0xf2 && code[5] == 0xff && code[6] == 0x25);
+	return (code[0] == 0xff && code[1] == 0x25) || (code[0] == 0xf2 && code[1] == 0xff && code[2] == 0x25);
+}
+
+/* Whether a call instruction that can have led to `callee` (0: to anything) ends at `address`: otherwise that is no return
+ * address. A call through a pointer can have led anywhere: `through_pointer` says whether that is enough. */
+__noinline int follows_call(u64 address, u64 callee, u32 through_pointer)
 {
 	struct scratch *s = find_scratch();
 	struct mapping *mapping;
@@ -249,25 +267,28 @@ __noinline int follows_call(u64 address, u64 callee)
 	if ((bytes[5] == 0xff && (bytes[6] & 0x38) == 0x10) || (bytes[4] == 0xff && (bytes[5] & 0x38) == 0x10) ||
 	    (bytes[3] == 0xff && bytes[4] == 0x54) || (bytes[1] == 0xff && (bytes[2] & 0x38) == 0x10) ||
 	    (bytes[0] == 0xff && bytes[1] == 0x94))
-		return 1;
+		return through_pointer;
 	if (bytes[2] != 0xe8)
 		return 0;
+	if (!callee)
+		return 1;
 	__builtin_memcpy(&distance, &bytes[3], sizeof(distance));
 	target = address + (s64)distance;
-	/* Through the linker's table to another library, or to the very function. */
-	return find_mapping(s->process.first_mapping, s->process.mapping_count, target) !=
-		       find_mapping(s->process.first_mapping, s->process.mapping_count, callee) ||
-	       (target <= callee && callee - target < LARGEST_FUNCTION);
+	/* To the very function, or through the linker's table to another library. */
+	if (find_mapping(s->process.first_mapping, s->process.mapping_count, target) ==
+	    find_mapping(s->process.first_mapping, s->process.mapping_count, callee))
+		return target <= callee && callee - target < LARGEST_FUNCTION;
+	return is_linkage(target);
 }
 
 /* The frame whose word was pushed last has this CFA, unless it would reach into the next eval call: 1 when the walk can go
  * on. */
-static __always_inline int guess_caller(struct scratch *s, u64 cfa, u32 rule)
+static __always_inline int guess_caller(struct scratch *s, u64 cfa, u32 rule, u32 through_pointer)
 {
 	u64 return_address = 0, callee = s->native.exact_ip ? s->native.ip : s->native.ip - 1;
 
 	if (cfa >= s->native.expected_cfa || read_user(&return_address, sizeof(return_address), cfa - 8) ||
-	    !follows_call(return_address, callee) || go_to_caller(s, rule, cfa))
+	    !follows_call(return_address, callee, through_pointer) || go_to_caller(s, rule, cfa))
 		return 0;
 	s->cfas[frame_place(s->native.frames - 1)] = cfa;
 	return 1;
@@ -278,18 +299,20 @@ static __always_inline int guess_by_frame_pointer(struct scratch *s)
 {
 	/* Back from a wrong guess there must still be the frames before it. */
 	return s->native.frames < LEAFMOST_NATIVE && s->native.generated && s->native.bp_known && !(s->native.bp & 7) && s->native.bp >= s->native.sp &&
-	       guess_caller(s, s->native.bp + 16, RULE_RBP | 2 << 4);
+	       guess_caller(s, s->native.bp + 16, RULE_RBP | 2 << 4, 0);
 }
 
 /* Back to where the way was lost, and on from the eval call above: 0, or 1 and the walk has ended. */
 __noinline int resume_at_eval_call(void)
 {
 	struct scratch *s = find_scratch();
-	u64 cfa;
+	u64 cfa, return_address = 0;
 
 	if (!s)
 		return 1;
 	s->native.frames = s->native.lost_frames;
+	/* What was guessed of it holds no longer. */
+	s->cfas[frame_place(s->native.frames - 1)] = 0;
 	cfa = s->native.expected_cfa;
 	if (s->native.guessed_leaf) {
 		/* The registers are those of the innermost frame still. */
@@ -304,6 +327,9 @@ __noinline int resume_at_eval_call(void)
 			return 0;
 	}
 	s->native.expected_cfa = 0;
+	/* 3.10 and 3.11: greenlet has an entry of its own, in a call that is none of eval. */
+	if (read_user(&return_address, sizeof(return_address), cfa - 8) || !follows_call(return_address, 0, 1))
+		return end_native(s, s->native.lost_reason);
 	/* What Python ran in the gap, if it is a large one, belongs to the mark. */
 	push_frame(s, reason_word(s->native.lost_reason), cfa - s->process.eval_above_entry, 0);
 	push_frame(s, s->process.eval_word, cfa, s->process.eval_rule);
@@ -319,6 +345,8 @@ static __always_inline void remember_way(struct scratch *s, u64 reason)
 	u64 entry = s->process.eval_above_entry ? find_entry_above(s->native.sp) : 0;
 
 	s->native.expected_cfa = entry ? entry + s->process.eval_above_entry : NO_EVAL_CALL;
+	if (entry == UNKNOWN_ENTRY)
+		s->native.expected_cfa = UNKNOWN_EVAL_CALL;
 	s->native.lost_frames = s->native.frames;
 	s->native.lost_reason = reason;
 	s->native.lost_in_generated = s->native.generated;
@@ -344,13 +372,13 @@ __noinline int guess_by_saved_register(u32 rule)
 		if (place < lowest || place > s->native.sp || read_user(&candidate, sizeof(candidate), place))
 			break;
 		if (!(candidate & 7) && candidate > s->native.sp && candidate - s->native.sp < LARGEST_FRAME &&
-		    guess_caller(s, candidate + offset, rule))
+		    guess_caller(s, candidate + offset, rule, 1))
 			return 1;
 	}
 	/* Nobody has saved it: it is where it was. */
 	candidate = s->registers.by_position[position];
 	return !(candidate & 7) && candidate > s->native.sp && candidate - s->native.sp < LARGEST_FRAME &&
-	       guess_caller(s, candidate + offset, rule);
+	       guess_caller(s, candidate + offset, rule, 1);
 }
 
 /* No row says where the caller of the frame pushed last is: 0 when there is a way to go on, 1 when the walk has ended. */
@@ -362,14 +390,14 @@ __noinline int lose_way(u64 reason)
 		return 1;
 	if (!s->native.expected_cfa) {
 		remember_way(s, reason);
-		if (s->native.innermost && guess_caller(s, s->native.sp + 8, RULE_RSP)) {
+		if (s->native.innermost && guess_caller(s, s->native.sp + 8, RULE_RSP, 0)) {
 			s->native.guessed_leaf = 1;
 			return 0;
 		}
 	}
 	if (guess_by_frame_pointer(s))
 		return 0;
-	if (s->native.expected_cfa == NO_EVAL_CALL)
+	if (s->native.expected_cfa == NO_EVAL_CALL || s->native.expected_cfa == UNKNOWN_EVAL_CALL)
 		return end_native(s, reason);
 	return resume_at_eval_call();
 }
@@ -377,7 +405,7 @@ __noinline int lose_way(u64 reason)
 /* There is no caller; but an eval call that Python knows of must have been met before. */
 static __always_inline int end_at_root(struct scratch *s)
 {
-	if (s->native.expected_cfa && s->native.expected_cfa != NO_EVAL_CALL)
+	if (s->native.expected_cfa > UNKNOWN_EVAL_CALL && s->native.expected_cfa != NO_EVAL_CALL)
 		return resume_at_eval_call();
 	return 1;
 }
@@ -406,7 +434,7 @@ static __always_inline int step_to_caller(struct scratch *s, u32 rule, u64 cfa)
 	u32 place = frame_place(s->native.frames - 1);
 	u64 reason;
 
-	if (s->native.expected_cfa && cfa >= s->native.expected_cfa) {
+	if (s->native.expected_cfa > UNKNOWN_EVAL_CALL && cfa >= s->native.expected_cfa) {
 		if (cfa != s->native.expected_cfa)
 			return resume_at_eval_call();
 		/* It is the eval call: no guess was wrong. */
@@ -456,7 +484,7 @@ __noinline int step_in_generated_code(u64 lookup, u32 rule)
 		if (!s->native.expected_cfa)
 			remember_way(s, REASON_NATIVE_NO_TABLE);
 		cfa = find_cfa(s, rule, lookup, &reason);
-		if (!reason && cfa > s->native.sp && guess_caller(s, cfa, rule))
+		if (!reason && cfa > s->native.sp && guess_caller(s, cfa, rule, 1))
 			return 0;
 	}
 	return lose_way(REASON_NATIVE_NO_TABLE);
@@ -510,7 +538,8 @@ __noinline int walk_native_step(void)
 	if (!mapping || !mapping->row_count) {
 		push_frame(s, (u64)WORD_ADDRESS << 60 | (lookup & ((1ull << 60) - 1)), 0, 0);
 		/* User space may know the mapping by now (is_deferred). */
-		if (!mapping && !(s->process.flags & PROCESS_NEVER_DEFER))
+		if (!mapping && !(s->process.flags & PROCESS_NEVER_DEFER) &&
+		    (s->native.expected_cfa <= UNKNOWN_EVAL_CALL || s->native.expected_cfa == NO_EVAL_CALL))
 			return end_native(s, REASON_NATIVE_NO_MAPPING);
 		return lose_way(mapping ? REASON_NATIVE_NO_TABLE : REASON_NATIVE_NO_MAPPING);
 	}

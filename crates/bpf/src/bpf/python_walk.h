@@ -212,7 +212,7 @@ static __always_inline int search_owner(struct scratch *s)
 			return 0;
 		}
 		owner = s->python.cursor;
-		if (!s->process.eval_above_entry && (!s->native.certain_frames || owner < s->native.certain_frames))
+		if (!s->process.eval_above_entry && (!s->native.certain_frames || owner < s->native.certain_frames || !s->native.end_reason))
 			learn_eval_call(owner, s->python.entry);
 	}
 	/* Deep stacks of one call per frame: the native walk ends long before, and words are scarce. */
@@ -353,7 +353,11 @@ __noinline int walk_python_steps(void)
 static __always_inline void prepare_python(struct scratch *s)
 {
 	s->thread_states.count = 0;
+	s->thread_states.missing = 0;
 	s->thread_states.reason = 0;
+	s->entries.is_started = 0;
+	s->entries.is_broken = 0;
+	s->entries.steps = 0;
 	if (s->process.flags & PROCESS_PYTHON)
 		s->thread_states.reason = find_thread_states();
 }

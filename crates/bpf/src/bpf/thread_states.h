@@ -236,6 +236,10 @@ __noinline u64 find_thread_states(void)
 			return REASON_PYTHON_NO_THREAD_STATE;
 		s->thread_states.missing = 1;
 	}
+	/* Of more than two the order of the list is not that of their calls. */
+	if (s->thread_states.count > 2 &&
+	    (s->process.layout.flags & (LAYOUT_CALL_PER_FRAME | LAYOUT_CFRAME)) == LAYOUT_CALL_PER_FRAME)
+		s->thread_states.missing = 1;
 	tid = s->stack.sample.tid;
 	found.epoch = s->process.epoch;
 	if (s->thread_states.count)

@@ -32,7 +32,9 @@ static __always_inline void walk_native(struct scratch *s)
 		return;
 	for (int i = 0; i <= MAX_NATIVE_FRAMES / NATIVE_STEPS_AT_ONCE; i++)
 		if (walk_native_steps())
-			break;
+			return;
+	/* Guesses that were taken back have used up the steps. */
+	end_native(s, REASON_NATIVE_TOO_DEEP);
 }
 
 /* Half way through execve the old program's memory is gone and the new one's is not in use: there is no user stack. */
