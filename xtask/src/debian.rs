@@ -17,12 +17,11 @@ pub(crate) const BUILD: [&str; 7] = [
     "zlib1g-dev",
 ];
 
-/// What the tests need: a Python, a browser for the page, the kernel's own list of BPF objects, `nm` and a C++ compiler
-/// as oracles; and to build interpreters: musl, libraries that CPython uses, Debian's keys.
-pub(crate) const TEST: [&str; 12] = [
+/// What the tests need: a Python, the kernel's own list of BPF objects, `nm` and a C++ compiler as oracles; and to build
+/// interpreters: musl, libraries that CPython uses, Debian's keys.
+pub(crate) const TEST: [&str; 11] = [
     "binutils",
     "bpftool",
-    "chromium",
     "debian-archive-keyring",
     "g++",
     "libffi-dev",
@@ -33,6 +32,9 @@ pub(crate) const TEST: [&str; 12] = [
     "python3-venv",
     "xz-utils",
 ];
+
+/// Seconds that one call of apt may take.
+const PATIENCE: &str = "1800";
 
 /// What the demo needs: a Python to profile.
 pub(crate) const DEMO: [&str; 2] = ["python3", "python3-venv"];
@@ -87,7 +89,9 @@ fn is_installed(package: &str) -> bool {
 }
 
 fn apt() -> Command {
-    let mut apt = Command::new("apt-get");
-    apt.env("DEBIAN_FRONTEND", "noninteractive");
+    let mut apt = Command::new("timeout");
+    apt.arg(PATIENCE)
+        .arg("apt-get")
+        .env("DEBIAN_FRONTEND", "noninteractive");
     apt
 }

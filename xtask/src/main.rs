@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod command;
+mod consumers;
 mod container;
 mod debian;
 mod demo;
@@ -62,6 +63,12 @@ enum Verb {
     Tidy,
     /// Checks which crate may use which, and who may read /proc or call the kernel
     Layers,
+    /// Gives damaged and made-up bytes to everything that reads a file or a process
+    Fuzz {
+        /// For how long, each target
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
     /// Derives the layout file of a CPython version, and writes it to the output
     Layout(layouts::Wanted),
 }
@@ -102,6 +109,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Ci { stage: None } => stages::run(&stages::Stage::ALL),
         Verb::Tidy => stages::run(&[stages::Stage::Tidy]),
         Verb::Layers => stages::run(&[stages::Stage::Layers]),
+        Verb::Fuzz { seconds } => stages::fuzz(seconds),
         Verb::Layout(wanted) => layouts::run(&wanted),
     }
 }

@@ -164,11 +164,17 @@ fn make_folder(
 /// Nothing is compiled: that would take minutes, and a compiler for it.
 fn pip(python: &Path) -> Command {
     let mut pip = Command::new(python);
-    pip.args(["-m", "pip", "install", "--quiet", "--only-binary=:all:"])
+    pip_options(&mut pip);
+    pip
+}
+
+/// Adds to a Python what makes it install packages.
+pub(crate) fn pip_options(python: &mut Command) -> &mut Command {
+    python
+        .args(["-m", "pip", "install", "--quiet", "--only-binary=:all:"])
         .args(["--disable-pip-version-check", "--no-warn-script-location"])
         // 2.7 and 3.6 say that they are old.
-        .env("PYTHONWARNINGS", "ignore");
-    pip
+        .env("PYTHONWARNINGS", "ignore")
 }
 
 /// What tells a pip to choose for another interpreter than its own.

@@ -5,7 +5,7 @@ use std::{fs, process::Command};
 use anyhow::{Context, Result, ensure};
 use viperf_e2e::Interpreter;
 
-use crate::{command, debian, interpreters, python, tree};
+use crate::{command, consumers, debian, interpreters, python, tree};
 
 /// What is to be possible afterwards, beside building.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +37,7 @@ pub(crate) fn run(wanted: Wanted) -> Result<()> {
         let mut found = Interpreter::find_all();
         found.retain(Interpreter::is_supported);
         python::make_environments(&found);
+        consumers::install()?;
     }
     Ok(())
 }
@@ -59,7 +60,8 @@ fn check_rust() -> Result<()> {
     Ok(())
 }
 
-fn numbers(version: &str) -> Vec<u32> {
+/// The numbers of a version, up to the first part that is none.
+pub(crate) fn numbers(version: &str) -> Vec<u32> {
     version
         .split(['.', '-'])
         .map_while(|number| number.parse().ok())

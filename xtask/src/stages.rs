@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 
-use crate::{command, layers, python, say, tally::Tally, tidy, tree};
+use crate::{command, consumers, layers, python, say, tally::Tally, tidy, tree};
 
 /// One stage.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -61,6 +61,18 @@ pub(crate) fn run(stages: &[Stage]) -> Result<()> {
     Ok(())
 }
 
+/// Runs every target of `tests/fuzz` for `seconds`, one after the other, from a seed that no run had before.
+///
+/// # Errors
+/// A target did not survive an input, or nothing was run.
+pub(crate) fn fuzz(seconds: u32) -> Result<()> {
+    let mut test = cargo();
+    test.args(["test", "--package", "viperf-fuzz", "--test", "it"])
+        .args(["--", "--nocapture"])
+        .env("VIPERF_FUZZ_SECONDS", seconds.to_string());
+    command::run(&mut test)
+}
+
 fn run_stage(stage: Stage, tally: &mut Tally) -> Result<()> {
     match stage {
         Stage::Tidy => tally.check("tidy", show(&tidy::complaints()?)),
@@ -97,8 +109,11 @@ fn run_stage(stage: Stage, tally: &mut Tally) -> Result<()> {
                 "--",
                 "--show-output",
             ]);
-            if let Some(python) = python::find_with_packages() {
+            if let Some(python) = consumers::find_python().or_else(python::find_with_packages) {
                 test.env("VIPERF_TEST_PYTHON", python);
+            }
+            if let Some(modules) = consumers::find_node_modules() {
+                test.env("VIPERF_TEST_NODE_MODULES", modules);
             }
             run_tests(&mut test, tally)?;
             run_tests(

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use clap::error::{ContextKind, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use viperf_encode::Format;
 
 use crate::diff::DiffArguments;
 use crate::exit::{ExitStatus, Failure};
+use crate::output_format::OutputFormat;
 use crate::quantities::{parse_duration, parse_rate};
 use crate::report::ReportArguments;
 use crate::terminal;
@@ -35,8 +35,10 @@ Examples:
 ";
 
 const RECORD_NOTES: &str = "\
-Files: .html is an interactive page, .folded (.col) are folded stacks, .viperf holds everything that
-was seen and can become any other format. Without -o the page is viperf-NAME-TIME.html in this folder.
+Files: .html is an interactive page, .viperf holds everything that was seen and can become any other
+format, .txt is what `viperf report` prints, .folded (.col) are folded stacks, .svg is a picture;
+.pb.gz (.pprof), .speedscope.json, .firefox.json.gz, .pstats and .json are for other programs.
+Without -o the page is viperf-NAME-TIME.html in this folder.
 
 Exit codes: 0 done, 1 viperf failed, 2 wrong usage, 3 not permitted, 4 no such process or command,
 5 the kernel lacks something. With `-- COMMAND`, the command's own code if viperf itself succeeded
@@ -84,6 +86,8 @@ const CONVERT_EXAMPLES: &str = "\
 Examples:
   viperf convert cpu.viperf -o cpu.html
   viperf convert cpu.viperf -o cpu.folded --merge-processes
+  viperf convert cpu.viperf -o cpu.pb.gz                for `go tool pprof`
+  viperf convert perf.script -o cpu.html                what `perf script` printed
   viperf convert cpu.viperf -o - --threads | less
 ";
 
@@ -125,7 +129,7 @@ pub(crate) enum Verb {
     /// Show what changed between two profiles.
     #[command(before_help = DIFF_EXAMPLES, after_help = DIFF_NOTES, help_template = TEMPLATE)]
     Diff(Box<DiffArguments>),
-    /// Make another format of a .viperf file.
+    /// Make another format of a profile: viperf's own, or one of another profiler.
     #[command(before_help = CONVERT_EXAMPLES, help_template = TEMPLATE)]
     Convert(ConvertArguments),
     /// Show what this machine allows and what is missing, with the remedy.
@@ -191,9 +195,10 @@ pub(crate) struct OutputArguments {
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
-    /// Write this format, whatever FILE is called: `html`, `folded`, `viperf`
-    #[arg(long, value_name = "FORMAT", value_parser = Format::from_name)]
-    pub(crate) format: Option<Format>,
+    /// Write this format, whatever FILE is called: `html`, `viperf`, `folded`, `svg`, `pprof`, `speedscope`, `firefox`,
+    /// `pstats`, `json`, `txt`
+    #[arg(long, value_name = "FORMAT", value_parser = OutputFormat::from_name)]
+    pub(crate) format: Option<OutputFormat>,
 }
 
 /// What the written stacks show.
@@ -226,7 +231,7 @@ pub(crate) enum Switch {
 /// `viperf convert`.
 #[derive(Debug, Args)]
 pub(crate) struct ConvertArguments {
-    /// The .viperf file to read
+    /// The profile to read: .viperf, folded stacks, pprof, speedscope, or what `perf script` printed
     #[arg(value_name = "FILE")]
     pub(crate) input: PathBuf,
 
@@ -234,9 +239,10 @@ pub(crate) struct ConvertArguments {
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: PathBuf,
 
-    /// Write this format, whatever FILE is called: `html`, `folded`, `viperf`
-    #[arg(long, value_name = "FORMAT", value_parser = Format::from_name)]
-    pub(crate) format: Option<Format>,
+    /// Write this format, whatever FILE is called: `html`, `viperf`, `folded`, `svg`, `pprof`, `speedscope`, `firefox`,
+    /// `pstats`, `json`, `txt`
+    #[arg(long, value_name = "FORMAT", value_parser = OutputFormat::from_name)]
+    pub(crate) format: Option<OutputFormat>,
 
     #[command(flatten)]
     pub(crate) shape: ShapeArguments,
@@ -363,7 +369,7 @@ mod tests {
 
     #[test]
     fn a_format_that_does_not_exist_is_wrong_usage_and_lists_those_that_do() {
-        let error = record(&["--format", "svg"]).unwrap_err();
+        let error = record(&["--format", "png"]).unwrap_err();
         assert_eq!(error.exit_code(), 2);
         assert!(
             error.to_string().contains("html, viperf, folded"),

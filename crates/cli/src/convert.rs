@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use viperf_encode::{Limits, decode, encode};
+use viperf_encode::{Limits, decode};
 use viperf_profile::Profile;
 
 use crate::arguments::ConvertArguments;
@@ -23,8 +23,7 @@ pub(crate) fn run(arguments: &ConvertArguments) -> Result<ExitStatus, Failure> {
     let format = choose_format(*format, output)?;
     let destination = Destination::check(output)?;
     let profile = read_profile(input)?;
-    let bytes = encode(&profile, format, &encode_options(*shape))
-        .map_err(|error| Failure::failed(error.to_string()))?;
+    let bytes = format.encode(&profile, &encode_options(*shape))?;
     destination.write(&bytes)?;
     if destination.path().is_some() {
         terminal::say(&format!(

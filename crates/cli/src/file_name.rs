@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use viperf_agent::Target;
-use viperf_encode::Format;
 use viperf_process::{Pid, read_command_line};
+
+use crate::output_format::OutputFormat;
 
 /// A name longer than this is cut.
 const LONGEST_NAME: usize = 40;
 
 /// A name in the current folder that says what was profiled and when, in local time.
-pub(crate) fn default_file_name(target: &Target, format: Format) -> PathBuf {
-    let suffix = format.suffixes().first().copied().unwrap_or_default();
+pub(crate) fn default_file_name(target: &Target, format: OutputFormat) -> PathBuf {
+    let suffix = format.suffix();
     let name = plain_name(&target_name(target));
     PathBuf::from(format!("viperf-{name}-{}{suffix}", local_time_stamp()))
 }
@@ -136,7 +137,7 @@ mod tests {
 
     #[test]
     fn the_name_says_what_and_when_and_ends_in_the_format() {
-        let name = default_file_name(&Target::EveryPython, Format::Html);
+        let name = default_file_name(&Target::EveryPython, OutputFormat::HTML);
         let name = name.to_str().unwrap();
         let stamp = name
             .strip_prefix("viperf-python-")

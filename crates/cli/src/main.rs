@@ -10,6 +10,7 @@ mod doctor;
 mod exit;
 mod file_name;
 mod output;
+mod output_format;
 mod quantities;
 mod record;
 mod report;

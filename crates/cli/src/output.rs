@@ -10,6 +10,7 @@ use viperf_encode::{Format, Options, firefox, folded, html, pprof, pstats, speed
 
 use crate::arguments::{ShapeArguments, Switch};
 use crate::exit::Failure;
+use crate::output_format::OutputFormat;
 use crate::terminal;
 
 /// A place that could be written to when it was looked at.
@@ -110,11 +111,14 @@ fn not_writable(path: &Path, error: &io::Error) -> Failure {
 }
 
 /// The format to write: named, or told by the file's name; folded on standard output, being text.
-pub(crate) fn choose_format(named: Option<Format>, path: &Path) -> Result<Format, Failure> {
+pub(crate) fn choose_format(
+    named: Option<OutputFormat>,
+    path: &Path,
+) -> Result<OutputFormat, Failure> {
     match named {
         Some(format) => Ok(format),
-        None if path == Path::new("-") => Ok(Format::Folded),
-        None => Format::from_path(path).map_err(|error| Failure::wrong_usage(error.to_string())),
+        None if path == Path::new("-") => Ok(OutputFormat::Encoded(Format::Folded)),
+        None => OutputFormat::from_path(path).map_err(Failure::wrong_usage),
     }
 }
 
@@ -152,14 +156,14 @@ pub(crate) fn encode_options(shape: ShapeArguments) -> Options {
 }
 
 /// What to do with the file that was written.
-pub(crate) fn next_step(format: Format, path: &Path) -> String {
+pub(crate) fn next_step(format: OutputFormat, path: &Path) -> String {
     let shown = path.display();
     match format {
-        Format::Html => {
+        OutputFormat::HTML => {
             let absolute = std::path::absolute(path).unwrap_or_else(|_unknown| path.to_path_buf());
             format!("open it in a browser: file://{}", url_path(&absolute))
         }
-        Format::Viperf => format!(
+        OutputFormat::Encoded(Format::Viperf) => format!(
             "make a page of it: viperf convert {shown} -o {}",
             path.with_extension("html").display()
         ),
@@ -262,24 +266,26 @@ mod tests {
             Destination::check(dash).unwrap(),
             Destination::StandardOutput
         );
-        assert_eq!(choose_format(None, dash), Ok(Format::Folded));
-        assert_eq!(choose_format(Some(Format::Html), dash), Ok(Format::Html));
+        let folded = OutputFormat::Encoded(Format::Folded);
+        assert_eq!(choose_format(None, dash), Ok(folded));
+        let named = Some(OutputFormat::Text);
+        assert_eq!(choose_format(named, dash), Ok(OutputFormat::Text));
     }
 
     #[test]
     fn the_files_name_tells_the_format() {
         assert_eq!(
             choose_format(None, Path::new("a.viperf")),
-            Ok(Format::Viperf)
+            Ok(OutputFormat::Encoded(Format::Viperf))
         );
-        let failure = choose_format(None, Path::new("a.svg")).unwrap_err();
+        let failure = choose_format(None, Path::new("a.png")).unwrap_err();
         assert!(format!("{failure:?}").contains("code: 2"));
     }
 
     #[test]
     fn the_page_is_shown_as_an_address_that_can_be_clicked() {
         assert_eq!(
-            next_step(Format::Html, Path::new("/tmp/my page;ü.html")),
+            next_step(OutputFormat::HTML, Path::new("/tmp/my page;ü.html")),
             "open it in a browser: file:///tmp/my%20page%3B%C3%BC.html"
         );
     }

@@ -4,7 +4,7 @@
 //! one of the same module begins.
 //! <https://github.com/torvalds/linux/blob/v6.12/kernel/kallsyms.c#L776-L800>
 //!
-//! blazesym reads the same list but keeps neither modules nor symbol types; a data symbol would name code.
+//! an ELF library reads the same list but keeps neither modules nor symbol types; a data symbol would name code.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};

@@ -8,7 +8,6 @@ mod status_line;
 mod summary;
 
 use viperf_agent::{CommandState, Outcome, Target};
-use viperf_encode::encode;
 
 use crate::arguments::RecordArguments;
 use crate::exit::{ExitStatus, Failure};
@@ -42,8 +41,7 @@ pub(crate) fn run(arguments: RecordArguments) -> Result<ExitStatus, Failure> {
 }
 
 fn write_results(plan: &RecordPlan, outcome: &Outcome) -> Result<(), Failure> {
-    let bytes = encode(&outcome.profile, plan.format, &plan.encode_options)
-        .map_err(|error| Failure::failed(error.to_string()))?;
+    let bytes = plan.format.encode(&outcome.profile, &plan.encode_options)?;
     plan.destination.write(&bytes)?;
     if let Some(destination) = &plan.statistics {
         destination.write(&statistics::encode_statistics(&outcome.statistics)?)?;

@@ -3,18 +3,19 @@
 use std::path::PathBuf;
 
 use viperf_agent::{RecordOptions, Target};
-use viperf_encode::{Format, Options};
+use viperf_encode::Options;
 
 use crate::arguments::{OutputArguments, RecordArguments};
 use crate::exit::Failure;
 use crate::file_name::default_file_name;
 use crate::output::{Destination, choose_format, encode_options};
+use crate::output_format::OutputFormat;
 
 /// Everything decided before the first sample.
 #[derive(Debug)]
 pub(super) struct RecordPlan {
     pub(super) options: RecordOptions,
-    pub(super) format: Format,
+    pub(super) format: OutputFormat,
     pub(super) encode_options: Options,
     pub(super) destination: Destination,
     /// Where `--stats` goes.
@@ -48,7 +49,7 @@ impl RecordPlan {
                 (path, format)
             }
             None => {
-                let format = format.unwrap_or(Format::Html);
+                let format = format.unwrap_or(OutputFormat::HTML);
                 (default_file_name(&target, format), format)
             }
         };

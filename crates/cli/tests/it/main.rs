@@ -86,7 +86,7 @@ fn wrong_usage_ends_with_two_and_one_line() {
     for arguments in [
         &["record", "python3", "app.py"][..],
         &["record", "-F", "0"],
-        &["record", "-o", "a.svg"],
+        &["record", "-o", "a.png"],
         &["top"],
         &["convert", "a.viperf"],
     ] {

@@ -6,7 +6,7 @@ use viperf_e2e::{Frame, Interpreter, Plan, Stack, note_figure};
 use super::{
     libraries::Library,
     pattern::{Pattern, is_frame, user_frames},
-    program::{PROGRAM, Program, completeness, samples_are_complete},
+    program::{LEAST_COMPLETE, PROGRAM, Program, completeness, samples_are_complete},
 };
 
 const DESCEND: &str = "mixed.<locals>.descend";
@@ -60,7 +60,7 @@ fn every_level_is_there(name: &str, interpreter: &Interpreter) -> Result<()> {
         most >= 800,
         "stacks have {least} to {most} frames: this shows nothing"
     );
-    samples_are_complete(&recording)
+    samples_are_complete(&recording, LEAST_COMPLETE)
 }
 
 /// The root's own functions and the leaf's are there, and a mark between says that others are not.

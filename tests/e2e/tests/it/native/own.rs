@@ -90,13 +90,16 @@ pub(super) const IN_C: [Program; 13] = [
     Program {
         name: "context",
         arguments: &["--work", "context"],
-        // The context's stack ends at its own root; the Python frames are those of the stack that it was entered from.
+        // The context's stack ends at its own root. The walk goes on at the Python frames of the stack that it was entered
+        // from, and the native frames between are not to be had: every sample has that gap, and says so.
         seen: &[(
             "n:burn_in_c",
             &[
-                "... > p:<module> > p:main > p:context > ... > n:burn_in_context > n:burn_in_c > ...",
+                "l:python > ... > p:<module> > p:main > p:context > ... > n:burn_in_context > n:burn_in_c > ...",
+                "p:<module> > p:main > p:context > ... > n:burn_in_context > n:burn_in_c > ...",
             ],
         )],
+        least_complete: 0.0,
         ..WORK
     },
     Program {
@@ -291,6 +294,9 @@ const CHILD: Program = Program {
     ..PROGRAM
 };
 
+/// A child of posix_spawn before its exec: on a stack of its own, called by its parent's Python frames.
+const ON_ANOTHER_STACK: &str = "p:<module> > p:main > ... > n:clone3 > ...";
+
 /// Short programs, started one after the other: what happens between `vfork` and `exec`.
 pub(super) const CHILDREN: [Program; 3] = [
     Program {
@@ -298,7 +304,10 @@ pub(super) const CHILDREN: [Program; 3] = [
         arguments: &["--way", "popen"],
         seen: &[(
             "p:popen",
-            &["l:python > ... > p:<module> > p:main > p:popen > ..."],
+            &[
+                "l:python > ... > p:<module> > p:main > p:popen > ...",
+                ON_ANOTHER_STACK,
+            ],
         )],
         ..CHILD
     },
@@ -307,7 +316,10 @@ pub(super) const CHILDREN: [Program; 3] = [
         arguments: &["--way", "spawn"],
         seen: &[(
             "p:spawn",
-            &["l:python > ... > p:<module> > p:main > p:spawn > ..."],
+            &[
+                "l:python > ... > p:<module> > p:main > p:spawn > ...",
+                ON_ANOTHER_STACK,
+            ],
         )],
         ..CHILD
     },

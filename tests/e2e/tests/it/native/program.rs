@@ -22,7 +22,7 @@ const RATE: u32 = 999;
 const SECONDS: u64 = 2;
 
 /// So many of all samples must be complete.
-const LEAST_COMPLETE: f64 = 0.99;
+pub(super) const LEAST_COMPLETE: f64 = 0.99;
 /// Of few samples, as a busy machine gives them, so many may be incomplete or another stack all the same.
 const ALWAYS_FORGIVEN: u64 = 2;
 /// So many of the samples that have a frame must have one of its stacks.
@@ -55,6 +55,8 @@ pub(super) struct Program {
     pub(super) process: &'static str,
     /// How long it is recorded.
     pub(super) seconds: u64,
+    /// So many samples must be complete; less than usual where a comment says what cannot be known.
+    pub(super) least_complete: f64,
 }
 
 /// What most programs are; name, file and what must be seen are their own.
@@ -69,6 +71,7 @@ pub(super) const PROGRAM: Program = Program {
     seen: &[],
     process: "",
     seconds: SECONDS,
+    least_complete: LEAST_COMPLETE,
 };
 
 impl Program {
@@ -112,7 +115,7 @@ impl Program {
             self.work_is_whole(&recording, work, stacks)?;
         }
         if self.process.is_empty() {
-            return samples_are_complete(&recording);
+            return samples_are_complete(&recording, self.least_complete);
         }
         self.own_samples_are_complete(&recording, name)
     }
@@ -129,7 +132,7 @@ impl Program {
         let figure = format!("{complete:.4} of {} samples complete", own.total());
         note_figure(&format!("{name}/{}", self.process), &figure);
         ensure!(
-            complete >= LEAST_COMPLETE || incomplete.total() <= ALWAYS_FORGIVEN,
+            complete >= self.least_complete || incomplete.total() <= ALWAYS_FORGIVEN,
             "{figure}; the incomplete:\n{}",
             incomplete.heaviest(6)
         );
@@ -212,11 +215,11 @@ impl Program {
 }
 
 /// Nearly all samples are complete, and every run of Python frames has its place.
-pub(super) fn samples_are_complete(recording: &Recording) -> Result<()> {
+pub(super) fn samples_are_complete(recording: &Recording, least: f64) -> Result<()> {
     let incomplete = incomplete(&recording.folded);
     let missing = recording.figure("samples") - recording.figure("samples_complete");
     ensure!(
-        recording.complete() >= LEAST_COMPLETE || missing <= ALWAYS_FORGIVEN,
+        recording.complete() >= least || missing <= ALWAYS_FORGIVEN,
         "{}; the incomplete:\n{}",
         completeness(recording),
         incomplete.heaviest(6)
