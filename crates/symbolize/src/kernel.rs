@@ -4,7 +4,7 @@
 //! one of the same module begins.
 //! <https://github.com/torvalds/linux/blob/v6.12/kernel/kallsyms.c#L776-L800>
 //!
-//! an ELF library reads the same list but keeps neither modules nor symbol types; a data symbol would name code.
+//! A general library for symbols would read the same list, but keep neither modules nor symbol types; a data symbol would name code.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};

@@ -24,6 +24,7 @@ mod starts;
 mod talk;
 mod targets;
 mod threads;
+mod throw;
 mod volume;
 
 use std::process::ExitCode;
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         threads::plan(&mut plan, interpreter);
         recursion::plan(&mut plan, interpreter);
         greenlets::plan(&mut plan, interpreter);
+        throw::plan(&mut plan, interpreter);
         late_import::plan(&mut plan, interpreter);
     }
     starts::plan_one_file(&mut plan, &of_versions);
