@@ -8,7 +8,7 @@
 //! youngest call, or greenlet's own at the other end; and that one too few is missing at the youngest call, which returns.
 //! Frames that no call runs are there as well, since 3.9: a generator that passes an exception on to the one that it waits for
 //! puts its own frame into the chain, and calls that one's `throw` (`_gen_throw`,
-//! <https://github.com/python/cpython/blob/v3.10.13/Objects/genobject.c#L406>). The kernel marks frames that may be such.
+//! <https://github.com/python/cpython/blob/v3.10.13/Objects/genobject.c>). The kernel marks frames that may be such.
 
 use viperf_abi::{Reason, Word};
 

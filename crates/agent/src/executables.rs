@@ -314,7 +314,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
 
 /// A greenlet's stack begins where greenlet's library starts it. What lies above is not its caller: the library copies parts
 /// of stacks away and back
-/// (<https://github.com/python-greenlet/greenlet/blob/3.1.1/src/greenlet/TUserGreenlet.cpp#L199>).
+/// (<https://github.com/python-greenlet/greenlet/blob/3.1.1/src/greenlet/TUserGreenlet.cpp>).
 fn end_at_greenlets(image: &Image<'_>, table: &mut RowTable) {
     for (name, symbol) in image.symbols() {
         let is_start = name
