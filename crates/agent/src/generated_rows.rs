@@ -12,11 +12,12 @@ use viperf_abi::{Reason, UnwindRow, Word};
 use viperf_process::Pid;
 use viperf_sample::Sampler;
 
-/// Compilers at run time make some kilobytes for each function; a larger mapping is looked at up to here.
-const LARGEST_MAPPING: u64 = 4 << 20;
+/// Compilers at run time make some kilobytes for each function; a larger mapping is looked at up to here. It takes a quarter
+/// of a second.
+const LARGEST_MAPPING: u64 = 1 << 20;
 
-/// Of one process; what is mapped beyond is walked by frame pointers alone.
-const LARGEST_PROCESS: u64 = 32 << 20;
+/// Of one process, empty ends of mappings left away; what is beyond has no rows.
+const LARGEST_PROCESS: usize = 16 << 20;
 
 /// Of all processes of a recording, at 8 bytes each: rows that were replaced are not given back.
 const MOST_ROWS: usize = 4 << 20;
@@ -32,6 +33,8 @@ const RECHECK: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 struct Analysed {
     end: u64,
+    /// Bytes that were looked at.
+    length: usize,
     /// Of its contents.
     hash: u64,
     /// Where its rows are in the kernel.
@@ -69,12 +72,14 @@ impl GeneratedRows {
         let others = of_process
             .iter()
             .filter(|(start, _)| **start != mapping.start);
-        let used: u64 = others.map(|(start, other)| other.end - start).sum();
-        let length = (mapping.end - mapping.start)
-            .min(LARGEST_MAPPING)
-            .min(LARGEST_PROCESS.saturating_sub(used));
+        let used: usize = others.map(|(_, other)| other.length).sum();
+        let length = (mapping.end - mapping.start).min(LARGEST_MAPPING);
         let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
         let is_read = viperf_process::read_memory(Pid(pid), mapping.start, &mut bytes).is_ok();
+        // Compilers map more than they have filled yet.
+        let filled = bytes.iter().rposition(|byte| *byte != 0);
+        let filled = filled.map_or(0, |last| last + 1);
+        bytes.truncate(filled.min(LARGEST_PROCESS.saturating_sub(used)));
         let mut hasher = DefaultHasher::new();
         bytes.hash(&mut hasher);
         let hash = hasher.finish();
@@ -84,6 +89,7 @@ impl GeneratedRows {
         };
         let analysed = Analysed {
             end: mapping.end,
+            length: bytes.len(),
             hash,
             rows,
             made: Instant::now(),
@@ -155,5 +161,70 @@ impl GeneratedRows {
     /// A process has ended, or runs another program.
     pub(crate) fn forget(&mut self, pid: u32) {
         self.mappings.remove(&pid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: u64 = 0x7f00_0000_0000;
+
+    fn rows_of_one_mapping(made: Instant) -> GeneratedRows {
+        let analysed = Analysed {
+            end: START + 0x1000,
+            length: 16,
+            hash: 1,
+            rows: Some((5, 3)),
+            made,
+            pause: FIRST_PAUSE,
+            is_stale: false,
+        };
+        GeneratedRows {
+            mappings: HashMap::from([(7, HashMap::from([(START, analysed)]))]),
+            rows: 3,
+        }
+    }
+
+    fn words(address: u64, next: Word) -> [u64; 2] {
+        [Word::Address(address).encode(), next.encode()]
+    }
+
+    #[test]
+    fn a_walk_that_is_lost_in_generated_code_has_it_looked_at_again_after_a_pause() {
+        let made = Instant::now();
+        let mut rows = rows_of_one_mapping(made);
+        let lost = words(START + 8, Word::Reason(Ok(Reason::NativeNoTable)));
+        assert!(!rows.note(7, &lost, made + FIRST_PAUSE / 2));
+        assert!(!rows.note(8, &lost, made + FIRST_PAUSE));
+        let elsewhere = words(START + 0x1000, Word::Reason(Ok(Reason::NativeNoTable)));
+        assert!(!rows.note(7, &elsewhere, made + FIRST_PAUSE));
+        assert!(rows.note(7, &lost, made + FIRST_PAUSE));
+    }
+
+    #[test]
+    fn code_that_a_walk_gets_through_is_looked_at_again_now_and_then() {
+        let made = Instant::now();
+        let mut rows = rows_of_one_mapping(made);
+        let through = words(
+            START + 8,
+            Word::Native {
+                executable: 1,
+                svma: 2,
+            },
+        );
+        assert!(!rows.note(7, &through, made + FIRST_PAUSE));
+        assert!(rows.note(7, &through, made + RECHECK));
+    }
+
+    #[test]
+    fn what_is_no_longer_mapped_is_forgotten() {
+        let made = Instant::now();
+        let mut rows = rows_of_one_mapping(made);
+        rows.retain(7, &HashSet::from([START]));
+        let lost = words(START, Word::Reason(Ok(Reason::NativeNoTable)));
+        assert!(rows.note(7, &lost, made + RECHECK));
+        rows.retain(7, &HashSet::new());
+        assert!(!rows.note(7, &lost, made + RECHECK));
     }
 }
