@@ -1,6 +1,6 @@
 //! viperf's BPF programs, compiled by clang and embedded.
 //!
-//! `src/bpf` holds the C: `viperf.bpf.c` the programs, `native_walk.h`, `python_walk.h`, `code_objects.h` and
+//! `src/bpf` holds the C: `viperf.bpf.c` the programs, `native_walk.h` (with `unwind_rules.h`, `lost_way.h`, `entries.h`), `python_walk.h`, `code_objects.h` and
 //! `stack_cache.h` the stages of a sample, `maps.h` what is shared with user space beside the records of `viperf-abi`.
 //! The build asks for clang 17 or newer. Loading is `viperf-sample`'s.
 #![forbid(unsafe_code)]
