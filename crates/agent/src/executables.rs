@@ -1,5 +1,7 @@
 //! Every file that targets execute: its unwind rows in the kernel, its Python if it holds one, its name.
 
+mod rows;
+
 use std::{
     collections::{HashMap, HashSet},
     fs::File,
@@ -10,22 +12,20 @@ use std::{
     rc::Rc,
 };
 
-use viperf_abi::UnwindRow;
 use viperf_cpython::{Detection, Interpreter};
 use viperf_elf::{Image, LoadBias, LoadSegment};
 use viperf_process::{Mapping, MappingKind, Pid};
 use viperf_sample::{SampleError, Sampler};
 use viperf_symbolize::{NativeFile, SearchRoot};
-use viperf_unwind::{Row, RowTable, Rule, Step};
 
 use crate::layout::CLibrary;
+use rows::{Analyser, FileRows, build_rows};
 
 /// With all instructions in it the evaluation loop of 3.14 and 3.15 has 60 to 90 KB.
 const LARGEST_EVAL_WITHOUT_INSTRUCTIONS: u64 = 16 << 10;
 
-/// greenlet's library, and its function that starts a greenlet.
+/// greenlet's library.
 const GREENLET_PREFIX: &str = "_greenlet.";
-const GREENLET_START: &[u8] = b"g_initialstub";
 
 /// Larger files are not read whole; they are shown without unwinding through them.
 const LARGEST_FILE: u64 = 4 << 30;
@@ -76,6 +76,7 @@ pub(crate) struct Executables {
     numbers: HashMap<Identity, u32>,
     /// Files without a Python that no target runs: looked at once, and not kept open.
     plain: HashSet<Identity>,
+    analyser: Option<Analyser>,
 }
 
 impl Executables {
@@ -182,7 +183,13 @@ impl Executables {
             return Ok(None);
         };
         if executable.rows.is_none() && !executable.rows_failed {
-            let rows = executable.build_rows();
+            let FileRows { rows, can_be_more } = build_rows(&executable.file, &executable.name);
+            if can_be_more {
+                self.analyser = self.analyser.take().or_else(Analyser::start);
+                if let Some(analyser) = &self.analyser {
+                    analyser.add(number, &executable.file, &executable.name);
+                }
+            }
             executable.rows_failed = rows.is_empty();
             if !rows.is_empty() {
                 // Without room the file has no rows; the others keep theirs.
@@ -194,7 +201,38 @@ impl Executables {
     }
 }
 
+impl Executables {
+    /// Gives the kernel the rows that have been made of instructions since the last call: the numbers of their files, whose
+    /// mappings are to be told anew.
+    pub(crate) fn take_analysed(&mut self, sampler: &mut Sampler) -> Vec<u32> {
+        let analysed = self.analyser.as_ref().map(Analyser::take);
+        let mut changed = Vec::new();
+        for (number, rows) in analysed.unwrap_or_default() {
+            let index = (number as usize).checked_sub(1);
+            let executable = index.and_then(|index| self.all.get_mut(index));
+            let Some(executable) = executable else {
+                continue;
+            };
+            let has = executable.rows.map_or(0, |(_, count)| count as usize);
+            // Without room for them the file keeps those that it has.
+            if rows.len() > has
+                && let Ok(first) = sampler.add_rows(&rows)
+            {
+                executable.rows = Some((first, rows.len() as u32));
+                changed.push(number);
+            }
+        }
+        changed
+    }
+}
+
 impl Executable {
+    /// The rows of its tables.
+    #[cfg(test)]
+    pub(crate) fn build_rows(&self) -> Vec<viperf_abi::UnwindRow> {
+        build_rows(&self.file, &self.name).rows
+    }
+
     /// Where to read it from, by a name that stays good while this value lives.
     pub(crate) fn path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
@@ -212,44 +250,6 @@ impl Executable {
     /// Where a mapping of it has been put.
     pub(crate) fn load_bias(&self, mapping: &Mapping) -> Option<LoadBias> {
         viperf_elf::find_load_bias(&self.segments, mapping.start, mapping.file_offset)
-    }
-
-    /// Its unwind rows, sorted by pc; none when it cannot be read.
-    pub(crate) fn build_rows(&self) -> Vec<UnwindRow> {
-        let is_greenlet = self.name.starts_with(GREENLET_PREFIX);
-        let wanted = match is_greenlet {
-            true => is_wanted_for_rows_and_symbols,
-            false => is_wanted_for_rows,
-        };
-        let Some(mut bytes) = read_file(&self.file, wanted) else {
-            return Vec::new();
-        };
-        let Ok(image) = Image::parse(&bytes) else {
-            return Vec::new();
-        };
-        // Without any tables the instructions may still tell.
-        let mut table = viperf_unwind::build_rows_of_images(&image, None).unwrap_or_default();
-        let code = viperf_unwind::find_code_to_analyse(&image, &table);
-        let code = code
-            .into_iter()
-            .filter_map(|(offset, size)| Some((offset, usize::try_from(size).ok()?)));
-        let code: Vec<(u64, usize)> = code.collect();
-        read_code_at(&self.file, &mut bytes, code);
-        let Ok(image) = Image::parse(&bytes) else {
-            return Vec::new();
-        };
-        viperf_unwind::analyse_code(&image, &mut table);
-        if is_greenlet {
-            end_at_greenlets(&image, &mut table);
-        }
-        table
-            .rows
-            .iter()
-            .map(|row| UnwindRow {
-                pc: row.pc,
-                rule: row.rule.0,
-            })
-            .collect()
     }
 }
 
@@ -310,30 +310,6 @@ fn open(pid: Pid, mapping: &Mapping) -> std::io::Result<Executable> {
 
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// A greenlet's stack begins where greenlet's library starts it. What lies above is not its caller: the library copies parts
-/// of stacks away and back
-/// (<https://github.com/python-greenlet/greenlet/blob/3.1.1/src/greenlet/TUserGreenlet.cpp>).
-fn end_at_greenlets(image: &Image<'_>, table: &mut RowTable) {
-    for (name, symbol) in image.symbols() {
-        let is_start = name
-            .windows(GREENLET_START.len())
-            .any(|part| part == GREENLET_START);
-        let end = symbol.svma.0.saturating_add(symbol.size);
-        let (Ok(start), Ok(end)) = (u32::try_from(symbol.svma.0), u32::try_from(end)) else {
-            continue;
-        };
-        if !is_start || start >= end {
-            continue;
-        }
-        let behind = viperf_unwind::find_rule(&table.rows, end);
-        table.rows.retain(|row| !(start..=end).contains(&row.pc));
-        let place = table.rows.partition_point(|row| row.pc < start);
-        let rows = [(start, Rule::encode(Step::Root)), (end, behind)];
-        let rows = rows.map(|(pc, rule)| Row { pc, rule });
-        table.rows.splice(place..place, rows);
-    }
 }
 
 fn find_python(image: &Image<'_>) -> PythonKind {
@@ -435,15 +411,6 @@ fn is_wanted_for_eval(section: &str, _all: &[&str]) -> bool {
         section,
         ".dynsym" | ".dynstr" | ".symtab" | ".strtab" | ".eh_frame" | ".eh_frame_hdr"
     )
-}
-
-fn is_wanted_for_rows(section: &str, _all: &[&str]) -> bool {
-    viperf_unwind::is_wanted_for_rows(section)
-}
-
-fn is_wanted_for_rows_and_symbols(section: &str, all: &[&str]) -> bool {
-    is_wanted_for_rows(section, all)
-        || matches!(section, ".symtab" | ".strtab" | ".dynsym" | ".dynstr")
 }
 
 /// The wanted sections of a file. Read, not mapped: a file that is truncated while it is mapped would kill viperf.

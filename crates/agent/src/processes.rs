@@ -270,6 +270,17 @@ impl Processes {
         }
     }
 
+    /// A file has other rows than before.
+    pub(crate) fn file_changed(&mut self, number: u32) {
+        for (pid, tracked) in &self.tracked {
+            let run = tracked.run.as_ref().map(|run| run.mappings.as_slice());
+            let mappings = run.unwrap_or_default();
+            if mappings.iter().any(|mapping| mapping.executable == number) {
+                self.stale.entry(*pid).or_default();
+            }
+        }
+    }
+
     /// Any process may have mapped something, or ended.
     pub(crate) fn all_changed(&mut self) {
         for pid in self.tracked.keys() {

@@ -30,6 +30,10 @@ impl Recorder<'_> {
         }
         self.note_mappings(&polled);
         self.note_lost_events();
+        let executables = &mut self.recording.executables;
+        for number in executables.take_analysed(&mut self.sampler) {
+            self.recording.processes.file_changed(number);
+        }
         let mut readers = Readers {
             sampler: &mut self.sampler,
             executables: &mut self.recording.executables,

@@ -30,11 +30,10 @@ fn every_frame_is_there(name: &str, interpreter: &Interpreter, depth: usize) -> 
         .of(fixture.pid())
         .only(|stack| stack.python_names().contains(&"descend"));
     let (module, call) = (fixture.line("main")?, fixture.line("descend")?);
-    // Before 3.11 each call is three or four native ones, and the native walk has a limit: it must say so.
-    let is_over = interpreter.version < (3, 11, 0) && depth >= 500;
-    let is_rooted = |frame: &Frame| match is_over {
-        true => frame.is_error(),
-        false => frame.is_native(),
+    // Before 3.11 each call is two or three native ones; the root-most are kept however many there are.
+    let is_rooted = |stack: &Stack| {
+        let first = stack.frames.iter().find(|frame| frame.qualname().is_none());
+        first.is_some_and(Frame::is_native)
     };
     let is_whole = |stack: &Stack| {
         let python: Vec<&Frame> = stack
@@ -52,11 +51,7 @@ fn every_frame_is_there(name: &str, interpreter: &Interpreter, depth: usize) -> 
             && python.get(1).and_then(|frame| frame.line()) == Some(module)
             && descending == depth
             && at_call.count() == depth - 1
-            && stack
-                .frames
-                .iter()
-                .find(|frame| frame.qualname().is_none())
-                .is_some_and(is_rooted)
+            && is_rooted(stack)
     };
     let whole = samples.share(samples.count(is_whole));
     let counts: Vec<_> = samples
