@@ -18,7 +18,7 @@ pub(crate) fn plan(plan: &mut Plan, interpreter: &Interpreter) {
 struct Gap {
     outer: &'static str,
     inner: &'static str,
-    /// Names that a build with symbols shows: one of them must be there.
+    /// Names that a build with symbols shows, perhaps with a suffix (`name.lto_priv.0`): one of them must be there.
     symbols: &'static [&'static str],
     /// Libraries in this order, on every build.
     libraries: &'static [&'static str],
@@ -187,10 +187,12 @@ fn is_filled(frames: &[Frame], gap: &Gap, interpreter: &Interpreter) -> bool {
                 .and_then(|symbol| symbol.split('.').next())
                 .map(str::to_owned)
         };
-        frames
-            .iter()
-            .filter_map(plain)
-            .any(|symbol| gap.symbols.contains(&symbol.as_str()))
+        frames.iter().filter_map(plain).any(|symbol| {
+            symbol
+                .split('.')
+                .next()
+                .is_some_and(|name| gap.symbols.contains(&name))
+        })
     };
     in_order && named
 }
