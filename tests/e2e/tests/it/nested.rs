@@ -177,9 +177,6 @@ fn is_filled(frames: &[Frame], gap: &Gap, interpreter: &Interpreter) -> bool {
             symbol.starts_with("ffi_") || frame.library().is_some_and(|of| of.starts_with("libffi"))
         };
         frames.iter().any(is_ffi)
-    } else if interpreter.stripped {
-        // The C function that calls back is static: without .symtab it has no name, and must not get another's.
-        frames.iter().any(Frame::is_nameless)
     } else {
         let plain = |frame: &Frame| {
             frame
@@ -187,12 +184,13 @@ fn is_filled(frames: &[Frame], gap: &Gap, interpreter: &Interpreter) -> bool {
                 .and_then(|symbol| symbol.split('.').next())
                 .map(str::to_owned)
         };
-        frames.iter().filter_map(plain).any(|symbol| {
-            symbol
-                .split('.')
-                .next()
-                .is_some_and(|name| gap.symbols.contains(&name))
-        })
+        let is_named = frames
+            .iter()
+            .filter_map(plain)
+            .any(|symbol| gap.symbols.contains(&symbol.as_str()));
+        // The C function that calls back is static: without .symtab, and without a debug file in the interpreter's root, it
+        // has no name, and must not get another's.
+        is_named || (interpreter.stripped && frames.iter().any(Frame::is_nameless))
     };
     in_order && named
 }
