@@ -12,6 +12,7 @@ use std::{
     rc::Rc,
 };
 
+use viperf_abi::{Reason, Word};
 use viperf_cpython::{Detection, Interpreter};
 use viperf_elf::{Image, LoadBias, LoadSegment};
 use viperf_process::{Mapping, MappingKind, Pid};
@@ -67,6 +68,8 @@ pub(crate) struct Executable {
     rows: Option<(u32, u32)>,
     /// It could not be read or has no unwind information.
     rows_failed: bool,
+    /// Its instructions can tell more than its tables, and have not been asked yet.
+    can_be_more: bool,
 }
 
 /// All executables of a recording; their index is the number that the kernel puts into frames. Number 0 is never used.
@@ -184,11 +187,9 @@ impl Executables {
         };
         if executable.rows.is_none() && !executable.rows_failed {
             let FileRows { rows, can_be_more } = build_rows(&executable.file, &executable.name);
-            if can_be_more {
-                self.analyser = self.analyser.take().or_else(Analyser::start);
-                if let Some(analyser) = &self.analyser {
-                    analyser.add(number, &executable.file, &executable.name);
-                }
+            executable.can_be_more = can_be_more;
+            if rows.is_empty() {
+                executable.analyse(number, &mut self.analyser);
             }
             executable.rows_failed = rows.is_empty();
             if !rows.is_empty() {
@@ -202,6 +203,25 @@ impl Executables {
 }
 
 impl Executables {
+    /// A stack has come in: files in whose code the walk found no row are looked at more closely. Most files never are, which
+    /// saves the time that it takes.
+    pub(crate) fn note_lost(&mut self, native: &[u64]) {
+        for pair in native.windows(2) {
+            let [frame, reason] = pair else {
+                continue;
+            };
+            let (Word::Native { executable, .. }, Word::Reason(Ok(Reason::NativeNoRow))) =
+                (Word::decode(*frame), Word::decode(*reason))
+            else {
+                continue;
+            };
+            let index = (executable as usize).checked_sub(1);
+            if let Some(lost) = index.and_then(|index| self.all.get_mut(index)) {
+                lost.analyse(executable, &mut self.analyser);
+            }
+        }
+    }
+
     /// Gives the kernel the rows that have been made of instructions since the last call: the numbers of their files, whose
     /// mappings are to be told anew.
     pub(crate) fn take_analysed(&mut self, sampler: &mut Sampler) -> Vec<u32> {
@@ -227,6 +247,16 @@ impl Executables {
 }
 
 impl Executable {
+    /// Has its instructions looked at, once.
+    fn analyse(&mut self, number: u32, analyser: &mut Option<Analyser>) {
+        if std::mem::take(&mut self.can_be_more) {
+            *analyser = analyser.take().or_else(Analyser::start);
+            if let Some(analyser) = analyser {
+                analyser.add(number, &self.file, &self.name);
+            }
+        }
+    }
+
     /// The rows of its tables.
     #[cfg(test)]
     pub(crate) fn build_rows(&self) -> Vec<viperf_abi::UnwindRow> {
@@ -305,6 +335,7 @@ fn open(pid: Pid, mapping: &Mapping) -> std::io::Result<Executable> {
         eval,
         rows: None,
         rows_failed: false,
+        can_be_more: false,
     })
 }
 

@@ -198,6 +198,7 @@ impl Recorder<'_> {
         recording
             .generated
             .note(process, sample.tgid, &sections.native);
+        recording.executables.note_lost(&sections.native);
         let generated_rows = &mut recording.generated_rows;
         if generated_rows.note(sample.tgid, &sections.native, Instant::now()) {
             recording.processes.mapped(sample.tgid, false);
