@@ -186,9 +186,14 @@ impl Executables {
             return Ok(None);
         };
         if executable.rows.is_none() && !executable.rows_failed {
-            let FileRows { rows, can_be_more } = build_rows(&executable.file, &executable.name);
+            let FileRows {
+                rows,
+                can_be_more,
+                is_cheap,
+                ..
+            } = build_rows(&executable.file, &executable.name);
             executable.can_be_more = can_be_more;
-            if rows.is_empty() {
+            if is_cheap || rows.is_empty() {
                 executable.analyse(number, &mut self.analyser);
             }
             executable.rows_failed = rows.is_empty();
@@ -203,8 +208,7 @@ impl Executables {
 }
 
 impl Executables {
-    /// A stack has come in: files in whose code the walk found no row are looked at more closely. Most files never are, which
-    /// saves the time that it takes.
+    /// A stack has come in: files in whose code the walk found no row are looked at more closely, also where that takes long.
     pub(crate) fn note_lost(&mut self, native: &[u64]) {
         for pair in native.windows(2) {
             let [frame, reason] = pair else {

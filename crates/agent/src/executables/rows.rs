@@ -16,16 +16,37 @@ use super::{GREENLET_PREFIX, read_code_at, read_file};
 /// greenlet's function that starts a greenlet.
 const GREENLET_START: &[u8] = b"g_initialstub";
 
+/// So many bytes of code are looked at within a third of a second. Compilers, which many builds run for a moment each, have more.
+const CHEAP: usize = 1 << 20;
+
+/// And so many in no time.
+const AT_ONCE: usize = 64 << 10;
+const FEW_ROWS: usize = 1000;
+
 /// The rows of a file's tables; and whether its instructions can tell more.
 #[derive(Debug, Default)]
 pub(super) struct FileRows {
     pub(super) rows: Vec<UnwindRow>,
     pub(super) can_be_more: bool,
+    /// And whether that takes little time.
+    pub(super) is_cheap: bool,
+    /// Bytes of code that would be looked at.
+    code: usize,
 }
 
 /// Rows by the tables of a file; none when it cannot be read. `name` is the last part of its path.
 pub(super) fn build_rows(file: &File, name: &str) -> FileRows {
-    build(file, name, false).unwrap_or_default()
+    let built = build(file, name, false).unwrap_or_default();
+    // Little code; or a file that its tables say next to nothing of, as musl, which every stack of its processes goes through.
+    let is_wanted_at_once =
+        built.code <= AT_ONCE || (built.is_cheap && built.rows.len() < FEW_ROWS);
+    if built.can_be_more && is_wanted_at_once {
+        return FileRows {
+            rows: build_all_rows(file, name),
+            ..FileRows::default()
+        };
+    }
+    built
 }
 
 /// Rows by the tables and the instructions of a file.
@@ -50,6 +71,7 @@ fn build(file: &File, name: &str, with_instructions: bool) -> Option<FileRows> {
         .filter_map(|(offset, size)| Some((offset, usize::try_from(size).ok()?)))
         .collect();
     let can_be_more = !code.is_empty();
+    let size = code.iter().map(|(_, size)| *size).sum();
     if is_greenlet {
         end_at_greenlets(&image, &mut table);
     }
@@ -64,6 +86,8 @@ fn build(file: &File, name: &str, with_instructions: bool) -> Option<FileRows> {
     Some(FileRows {
         rows: rows.collect(),
         can_be_more,
+        is_cheap: size <= CHEAP,
+        code: size,
     })
 }
 

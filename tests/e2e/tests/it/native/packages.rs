@@ -76,7 +76,7 @@ pub(super) const BLAS: [Program; 4] = [
 ];
 
 /// Code that is made while the program runs.
-pub(super) const COMPILING: [Program; 4] = [
+pub(super) const COMPILING: [Program; 3] = [
     Program {
         name: "numba",
         seen: &[
@@ -118,18 +118,6 @@ pub(super) const COMPILING: [Program; 4] = [
                 "l:python > ... > p:<module> > p:main > p:multiply > ... > l:libjax_common > l:code > ...",
                 "l:libc > l:libc > l:libjax_common > ... > l:libjax_common > l:code > ...",
             ],
-        )],
-        ..PROGRAM
-    },
-    Program {
-        name: "jax-late",
-        file: "native_jax.py",
-        modules: &["jax"],
-        arguments: &["--late", "3"],
-        seconds: 9,
-        seen: &[(
-            "p:load",
-            &["l:python > ... > p:<module> > p:main > p:prepare > p:load > ..."],
         )],
         ..PROGRAM
     },
