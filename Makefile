@@ -1,12 +1,16 @@
-# The two commands of the README. Everything else is `cargo xtask`.
+# The two commands of the README, and the measurements. Everything else is `cargo xtask`.
 
-.PHONY: demo test toolchain
+.PHONY: bench demo test toolchain
 
 demo: toolchain
 	cargo xtask demo
 
 test: toolchain
 	cargo xtask test
+
+bench: toolchain
+	cargo xtask interpreters
+	cargo xtask bench
 
 # Rust comes from rustup: viperf needs 1.95, which is newer than Debian 12's.
 # cargo links with gcc, which only Debian's packages bring; cargo xtask installs the rest.

@@ -15,9 +15,13 @@ fn main() -> Result<()> {
     println!("cargo::rerun-if-env-changed=VIPERF_CLANG");
     let compiler = find_compiler()?;
     let folder = env::var("OUT_DIR").context("cargo sets OUT_DIR")?;
-    for source in ["viperf", "abi"] {
-        compile(&compiler, source, Path::new(&folder))?;
+    let folder = Path::new(&folder);
+    for source in ["viperf", "threads", "abi"] {
+        let object = folder.join(format!("{source}.bpf.o"));
+        compile(&compiler, source, &[], &object)?;
     }
+    let before_5_15 = folder.join("viperf-before-5.15.bpf.o");
+    compile(&compiler, "viperf", &["-DBEFORE_5_15"], &before_5_15)?;
     Ok(())
 }
 
@@ -41,7 +45,7 @@ fn find_compiler() -> Result<String> {
     )
 }
 
-fn compile(compiler: &str, source: &str, folder: &Path) -> Result<()> {
+fn compile(compiler: &str, source: &str, definitions: &[&str], object: &Path) -> Result<()> {
     let libbpf =
         env::var("DEP_BPF_INCLUDE").context("libbpf-sys says where libbpf's headers are")?;
     let output = Command::new(compiler)
@@ -62,10 +66,11 @@ fn compile(compiler: &str, source: &str, folder: &Path) -> Result<()> {
             "-Wno-missing-declarations",
             "-fno-stack-protector",
         ])
+        .args(definitions)
         .args(["-I", &libbpf, "-I", "../abi/include", "-c"])
         .arg(format!("src/bpf/{source}.bpf.c"))
         .arg("-o")
-        .arg(folder.join(format!("{source}.bpf.o")))
+        .arg(object)
         .output()
         .with_context(|| format!("{compiler} could not be started"))?;
     if !output.status.success() {

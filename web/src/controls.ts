@@ -3,19 +3,23 @@
 import type { Profile } from "./data/profile";
 import { exportSeen, type ExportFormat } from "./export";
 import type { Page } from "./page";
-import { COLORINGS, TABS } from "./state";
+import { COLORINGS, ORDERS, TABS } from "./state";
 import { renderDetails, renderHelp } from "./view/about";
-import { announce, byId } from "./view/dom";
+import { announce, byId, onToggle } from "./view/dom";
 import { connectPointer } from "./view/pointer";
 import type { Theme } from "./view/theme";
 
-export function connectDialogs(profile: Profile, duration: number): void {
+/** `shown` gives the profile, and how long it is: 0 when it has no samples. */
+export function connectDialogs(shown: () => { profile: Profile; duration: number }): void {
   const open = (id: string, render: (dialog: HTMLDialogElement) => void) => {
     const dialog = byId<HTMLDialogElement>(id);
     render(dialog);
     dialog.showModal();
   };
-  byId("details-button").addEventListener("click", () => open("details", (dialog) => renderDetails(profile, duration, dialog)));
+  byId("details-button").addEventListener("click", () => open("details", (dialog) => {
+    const { profile, duration } = shown();
+    renderDetails(profile, duration, dialog);
+  }));
   byId("help-button").addEventListener("click", () => open("help", renderHelp));
   for (const id of ["details", "help"]) {
     const dialog = byId<HTMLDialogElement>(id);
@@ -38,8 +42,8 @@ export function connectControls(page: Page): void {
 function connectMenus(page: Page): void {
   const menus = [...document.querySelectorAll<HTMLDetailsElement>("details.menu")];
   for (const menu of menus) {
-    menu.addEventListener("toggle", () => {
-      if (menu.open) for (const other of menus) if (other !== menu) other.open = false;
+    onToggle(menu, (isOpen) => {
+      if (isOpen) for (const other of menus) if (other !== menu) other.open = false;
     });
     menu.addEventListener("keydown", (event) => {
       if (event.key !== "Escape" || !menu.open) return;
@@ -53,9 +57,6 @@ function connectMenus(page: Page): void {
   });
   const menu = byId<HTMLDetailsElement>("export-menu");
   const items = menu.querySelectorAll<HTMLButtonElement>("[data-export]");
-  menu.addEventListener("toggle", () => {
-    for (const item of items) item.hidden = item.dataset.on !== undefined && item.dataset.on !== page.state.tab;
-  });
   for (const item of items) {
     item.addEventListener("click", () => {
       menu.open = false;
@@ -67,7 +68,7 @@ function connectMenus(page: Page): void {
 
 /** Moves the outline: along a level, to the caller, or to the largest callee. */
 function moveSelection(page: Page, key: string): void {
-  const { graph } = page;
+  const { shownGraph: graph } = page;
   const { tree, zoom } = graph;
   if (!tree) return;
   const node = graph.selected >= 0 ? graph.selected : zoom;
@@ -84,15 +85,15 @@ function moveSelection(page: Page, key: string): void {
 }
 
 function selectAndSay(page: Page, node: number): void {
-  const { graph: { tree }, names, scale, state } = page;
+  const { shownGraph: { tree }, names, scale, state } = page;
   page.select(node);
   if (!tree) return;
-  const amounts = `${scale.share(tree.total[node])}, self ${scale.share(tree.self[node])}`;
-  announce(`${names.searchText(tree.entry[node], state.mergeProcesses).slice(0, 300)}: ${amounts}, level ${tree.depth[node]}`);
+  const amounts = state.tab === "difference" ? page.difference.spoken(node) : `${scale.share(tree.total[node])}, self ${scale.share(tree.self[node])}`;
+  announce(`${names.searchText(tree.entry[node], state.mergeProcesses || state.tab === "difference").slice(0, 300)}: ${amounts}, level ${tree.depth[node]}`);
 }
 
 function openSelectedMenu(page: Page): void {
-  const { graph } = page;
+  const { shownGraph: graph } = page;
   const node = graph.selected >= 0 ? graph.selected : graph.hover;
   if (!graph.tree || node < 0) return;
   const { left, top } = graph.scroller.getBoundingClientRect();
@@ -108,12 +109,14 @@ function openMenu(id: string): void {
 
 export function connectKeys(page: Page, theme: Theme): void {
   const next = <T>(all: readonly T[], now: T) => all[(all.indexOf(now) + 1) % all.length];
+  // Without a search, the source has its hot lines to go through.
+  const step = (direction: number) => page.state.tab === "source" && !page.state.search ? page.sourceView.step(direction) : page.step(direction);
   const actions: Record<string, () => void> = {
     "/": () => byId("search").focus(),
-    n: () => page.step(1), N: () => page.step(-1),
+    n: () => step(1), N: () => step(-1),
     r: () => page.reset(),
     i: () => page.update({ root: page.state.root === "top" ? "bottom" : "top" }, "push"),
-    o: () => page.update({ order: page.state.order === "size" ? "time" : "size", zoom: [] }, "push"),
+    o: () => page.update({ order: next(ORDERS, page.state.order), zoom: [] }, "push"),
     c: () => page.update({ color: next(COLORINGS, page.state.color) }, "push"),
     p: () => page.update({ native: !page.state.native, kernel: !page.state.native }, "push"),
     f: () => page.filterBar.open(),
@@ -140,12 +143,14 @@ export function connectKeys(page: Page, theme: Theme): void {
       } else if (event.key === "Enter" && target.id === "search") page.step(event.shiftKey ? -1 : 1);
       return;
     }
+    const hasGraph = page.state.tab === "graph" || page.state.tab === "difference";
     const isOnButton = target.closest("button, summary, input");
-    if (page.state.tab === "graph" && event.key.startsWith("Arrow") && !target.closest("[role=tablist], input")) {
+    if (hasGraph && event.key.startsWith("Arrow") && !target.closest("[role=tablist], input")) {
       moveSelection(page, event.key);
       event.preventDefault();
-    } else if (event.key === "Enter" && page.state.tab === "graph" && !isOnButton) {
-      if (page.graph.selected >= 0) page.zoom(page.graph.selected);
+    } else if (event.key === "Enter" && hasGraph && !isOnButton) {
+      const { selected } = page.shownGraph;
+      if (selected >= 0) (page.state.tab === "graph" ? page : page.difference).zoom(selected);
     } else if (target.closest("[role=tablist]") && (event.key === "ArrowLeft" || event.key === "ArrowRight")) {
       const at = TABS.indexOf(page.state.tab) + (event.key === "ArrowRight" ? 1 : -1) + TABS.length;
       const tab = TABS[at % TABS.length];

@@ -1,11 +1,12 @@
-// What is seen, as a file: SVG, PNG, folded stacks, a table.
+// What is seen, as a file.
 
 import { KIND_INCOMPLETE, KIND_KERNEL, KIND_NATIVE, KIND_INTERPRETER, KIND_PYTHON } from "./model/kinds";
 import { NONE } from "./data/profile";
+import { pngOf, svgOf } from "./export_picture";
+import { compress, pprofOf, seenStacks, speedscopeOf } from "./export_profile";
 import type { Page } from "./page";
-import { ROW, type FlameGraph } from "./view/graph";
-import { tableRows } from "./view/table";
-import { TextFitter } from "./view/text";
+import { finish } from "./model/steps";
+import { sumRows, tableRows } from "./view/table";
 
 /** As in `crates/encode/src/folded.rs`: a line is always one stack, and `;` always separates frames. */
 function escapeFolded(text: string): string {
@@ -55,78 +56,32 @@ function compareTexts(left: string, right: string): number {
 
 /** The stacks below the zoomed box, with the way to it. */
 export function foldedStacks(page: Page): string {
-  const { tree } = page;
-  const top = page.zoomOf(tree);
   const texts = new Map<number, string>();
-  const inside = new Uint8Array(tree.size);
   const sums = new Map<string, number>();
   const textOf = (entry: number) => {
     let text = texts.get(entry);
     if (text === undefined) texts.set(entry, text = foldedFrame(page, entry));
     return text;
   };
-  for (let node = 0; node < tree.size; node++) {
-    inside[node] = node === top || (node > 0 && inside[tree.parent[node]]) ? 1 : 0;
-    if (!inside[node] || tree.self[node] === 0 || node === 0) continue;
-    const frames = [];
-    for (let step = node; step > 0; step = tree.parent[step]) frames.push(textOf(tree.entry[step]));
-    const line = frames.reverse().join(";");
-    sums.set(line, (sums.get(line) ?? 0) + tree.self[node]);
+  for (const { entries, value } of seenStacks(page)) {
+    if (entries.length === 0) continue;
+    const line = entries.map(textOf).join(";");
+    sums.set(line, (sums.get(line) ?? 0) + value);
   }
   return [...sums].sort(([a], [b]) => compareTexts(a, b)).map(([line, count]) => `${line} ${Math.round(count)}\n`).join("");
 }
 
-function escapeXml(text: string): string {
-  const names: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", "\"": "&quot;", "'": "&#39;" };
-  return text.toWellFormed().replace(/[\ufffe\uffff]/g, "\ufffd").replace(/[&<>"']/g, (character) => names[character]);
-}
-
-/** The graph as it is zoomed, all of its levels, as a picture that can be scaled. */
-export function svgOf(page: Page, graph: FlameGraph): string {
-  const { tree, width } = graph;
-  if (!tree) return "";
-  const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true }) as CanvasRenderingContext2D;
-  context.font = "12px sans-serif";
-  const fitter = new TextFitter(context);
-  const height = graph.contentHeight() + ROW;
-  const { palette } = page.colors;
-  const resolve = (color: string): string => {
-    // Most programs that show SVG do not know oklch.
-    context.fillStyle = palette.background;
-    context.fillRect(0, 0, 1, 1);
-    context.fillStyle = color;
-    context.fillRect(0, 0, 1, 1);
-    const [red, green, blue] = context.getImageData(0, 0, 1, 1).data;
-    return `rgb(${red},${green},${blue})`;
-  };
-  const resolved = new Map<string, string>();
-  const parts = [
-    `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="12">`,
-    `<rect width="100%" height="100%" fill="${resolve(palette.background)}"/>`,
-    `<text x="6" y="14" fill="${resolve(palette.text)}">${escapeXml(`${document.title} – ${page.scale.amount(tree.total[graph.zoom])}`)}</text>`,
-  ];
-  for (const { node, x, y, width: wide } of graph.wideBoxes()) {
-    const entry = tree.entry[node];
-    const color = page.colors.of(entry, tree.self[node] / tree.total[node]);
-    const fill = resolved.get(color) ?? resolve(color);
-    resolved.set(color, fill);
-    const name = page.names.name(entry, page.state.mergeProcesses);
-    const title = `${page.names.searchText(entry, page.state.mergeProcesses)}: ${page.scale.share(tree.total[node])}, ${page.scale.amount(tree.total[node])}`;
-    const label = wide > 28 ? fitter.fit(name, wide - 10) : "";
-    const top = y + ROW;
-    parts.push(`<g><title>${escapeXml(title)}</title><rect x="${x.toFixed(2)}" y="${top}" width="${Math.max(0.5, wide - (wide > 3 ? 1 : 0)).toFixed(2)}" height="${ROW - 1}" fill="${fill}"/>${
-      label ? `<text x="${(x + 5).toFixed(2)}" y="${top + 14}" fill="${resolve(palette.text)}">${escapeXml(label)}</text>` : ""}</g>`);
-  }
-  return `${parts.join("\n")}\n</svg>\n`;
+/** A cell that a spreadsheet would take for a formula gets a quote in front; a number is none. */
+function csvCell(value: string | number): string {
+  if (typeof value === "number") return `"${value}"`;
+  return `"${value.replace(/^[=+\-@\t\r]/, "'$&").replace(/"/g, '""')}"`;
 }
 
 /** The table as it is sorted. */
 export function csvOf(page: Page): string {
-  // A cell that a spreadsheet would take for a formula gets a quote in front.
-  const cell = (value: string | number) => `"${String(value).replace(/^[=+\-@\t\r]/, "'$&").replace(/"/g, '""')}"`;
   const head = ["name", "where", "self", "total", "python", "native", "kernel"];
-  const rows = tableRows(page, page.state.group, page.state).map((row) => [row.name, row.place, row.self, row.total, row.python, row.native, row.kernel]);
-  return [head, ...rows].map((row) => row.map(cell).join(",")).join("\n") + "\n";
+  const rows = tableRows(page, finish(sumRows(page, page.state.group)), page.state.group, page.state).map((row) => [row.name, row.place, row.self, row.total, row.python, row.native, row.kernel]);
+  return csv([head, ...rows]);
 }
 
 function download(name: string, blob: Blob): void {
@@ -137,14 +92,22 @@ function download(name: string, blob: Blob): void {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
-export type ExportFormat = "svg" | "png" | "folded" | "csv";
+function csv(rows: (string | number)[][]): string {
+  return rows.map((row) => row.map(csvCell).join(",")).join("\n") + "\n";
+}
+
+export type ExportFormat = "svg" | "png" | "folded" | "csv" | "changes" | "lines" | "pprof" | "speedscope";
 
 export function exportSeen(page: Page, format: ExportFormat): void {
-  const text = (content: string, type: string) => download(`viperf.${format}`, new Blob([content], { type }));
+  const text = (name: string, content: string, type: string) => download(name, new Blob([content], { type }));
   switch (format) {
-    case "svg": return text(svgOf(page, page.graph), "image/svg+xml");
-    case "folded": return text(foldedStacks(page), "text/plain");
-    case "csv": return text(csvOf(page), "text/csv");
-    case "png": page.graph.picture.toBlob((blob) => { if (blob) download("viperf.png", blob); });
+    case "svg": return text("viperf.svg", svgOf(page), "image/svg+xml");
+    case "png": return pngOf(page).toBlob((blob) => { if (blob) download("viperf.png", blob); });
+    case "folded": return text("viperf.folded", foldedStacks(page), "text/plain");
+    case "speedscope": return text("viperf.speedscope.json", speedscopeOf(page), "application/json");
+    case "pprof": return void compress(pprofOf(page)).then((blob) => download("viperf.pb.gz", blob));
+    case "csv": return text("viperf.csv", csvOf(page), "text/csv");
+    case "changes": return text("viperf-changes.csv", csv(page.difference.csvRows()), "text/csv");
+    case "lines": return text("viperf-lines.csv", csv(page.sourceView.csvRows()), "text/csv");
   }
 }

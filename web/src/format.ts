@@ -19,6 +19,14 @@ export function formatShare(part: number, whole: number): string {
   return `${percent.toFixed(percent < 10 && percent > 0 ? 2 : 1)} %`;
 }
 
+/** A difference of two shares (or of CPUs), in points of 100 %. */
+export function formatPoints(change: number): string {
+  const points = change * 100;
+  const digits = Math.abs(points) < 10 ? 2 : 1;
+  const text = Math.abs(points).toFixed(digits);
+  return Number(text) === 0 ? "0" : `${points > 0 ? "+" : "−"}${text}`;
+}
+
 export function formatTime(nanoseconds: number): string {
   if (nanoseconds === 0) return "0 s";
   for (const [unit, size] of [["s", 1e9], ["ms", 1e6], ["µs", 1e3]] as const) {
@@ -26,6 +34,14 @@ export function formatTime(nanoseconds: number): string {
     if (value >= 1) return `${value.toFixed(value >= 100 ? 0 : value >= 10 ? 1 : 2)} ${unit}`;
   }
   return `${Math.round(nanoseconds)} ns`;
+}
+
+export function formatBytes(bytes: number): string {
+  for (const [unit, size] of [["GB", 1e9], ["MB", 1e6], ["kB", 1e3]] as const) {
+    const value = bytes / size;
+    if (value >= 1) return `${value.toFixed(value >= 100 ? 0 : 1)} ${unit}`;
+  }
+  return `${bytes} B`;
 }
 
 export function formatDuration(nanoseconds: number): string {

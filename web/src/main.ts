@@ -1,49 +1,112 @@
-// The page's beginning: the profile out of the document, then everything else.
+// The page's beginning: the profile out of the document or from the server that shows it, then everything else.
 
 import "../style.css";
 import { connectControls, connectDialogs, connectKeys } from "./controls";
+import { Follower } from "./data/follow";
+import type { Profile, Served } from "./data/profile";
 import { readProfile } from "./data/read";
 import { Page } from "./page";
 import { renderEmpty, renderHead } from "./view/about";
 import { byId, element } from "./view/dom";
+import { ServedBar } from "./view/served";
 import { Theme } from "./view/theme";
 
-function hide(...ids: string[]): void {
-  for (const id of ids) byId(id).hidden = true;
+const PANELS = ["graph-panel", "path", "legend", "bar", "time-bar"];
+
+function setHidden(ids: string[], hidden: boolean): void {
+  for (const id of ids) byId(id).hidden = hidden;
+}
+
+/** What is shown: nothing yet, or a page. */
+class Shown {
+  private page: Page | null = null;
+  private profile: Profile | null = null;
+  private readonly theme = new Theme(() => this.page?.recolor());
+
+  constructor() {
+    connectDialogs(() => ({ profile: this.profile as Profile, duration: this.page?.source.duration ?? 0 }));
+  }
+
+  /** Whether the reader is doing something that new data would take away. */
+  get isHeld(): boolean {
+    return this.page?.menu.isOpen === true || document.querySelector("dialog[open], details.menu[open]") !== null;
+  }
+
+  show(profile: Profile): void {
+    const first = this.profile === null;
+    this.profile = profile;
+    renderHead(profile);
+    if (this.page) return this.page.replace(profile);
+    const isEmpty = profile.samples === 0;
+    setHidden(PANELS, isEmpty);
+    byId("message").hidden = !isEmpty;
+    if (isEmpty) {
+      this.showNothing(profile, first);
+      return;
+    }
+    const page = this.page = new Page(profile);
+    page.start();
+    connectControls(page);
+    connectKeys(page, this.theme);
+    // What stands around the graph has its height now.
+    page.graph.resize();
+    page.graph.draw();
+    page.report();
+    document.documentElement.dataset.state = "ready";
+    Object.assign(globalThis, { viperf: page });
+  }
+
+  private showNothing(profile: Profile, first: boolean): void {
+    document.documentElement.dataset.state = "empty";
+    if (profile.served?.state !== "recording") return renderEmpty(profile);
+    if (!first) return;
+    byId("message").replaceChildren(element("h2", {}, "Waiting for the first sample"),
+      element("p", {}, "Samples are taken while a thread of the target runs on a CPU."));
+  }
+}
+
+/** A page that a server shows. */
+async function follow(shown: Shown): Promise<void> {
+  let latest: (Profile & { served: Served }) | null = null;
+  const flush = () => {
+    if (!latest || bar.isPaused || shown.isHeld || isPressed) return;
+    const profile = latest;
+    latest = null;
+    shown.show(profile);
+  };
+  let isPressed = false;
+  addEventListener("pointerdown", () => { isPressed = true; });
+  for (const name of ["pointerup", "pointercancel", "blur"]) addEventListener(name, () => { isPressed = false; });
+  const follower = new Follower({
+    receive: (profile) => {
+      bar.show(profile, profile.served);
+      latest = profile;
+      flush();
+    },
+    complain: (text) => bar.complain(text),
+    end: (reason) => { bar.end(reason); flush(); },
+  });
+  const bar = new ServedBar(flush, (file) => follower.choose(file));
+  // What came while a menu was open is shown once that is closed.
+  setInterval(flush, 300);
+  await follower.run();
 }
 
 async function main(): Promise<void> {
   const started = performance.now();
-  const profile = await readProfile(byId("profile"));
+  const isServed = document.documentElement.dataset.served !== undefined;
+  const profile = isServed ? null : await readProfile(byId("profile"));
   const read = performance.now();
-  renderHead(profile);
-  if (profile.samples === 0) {
-    new Theme(() => undefined);
-    renderEmpty(profile);
-    hide("graph-panel", "path", "legend", "bar", "time-bar");
-    connectDialogs(profile, 0);
-    document.documentElement.dataset.state = "empty";
-    return;
-  }
-  let page: Page | null = null;
-  const theme = new Theme(() => page?.recolor());
-  page = new Page(profile);
-  page.start();
-  connectControls(page);
-  connectDialogs(profile, page.source.duration);
-  connectKeys(page, theme);
-  page.graph.draw();
-  page.report();
-  Object.assign(document.documentElement.dataset, {
-    state: "ready", readMs: (read - started).toFixed(1), loadMs: (performance.now() - started).toFixed(1),
-  });
-  Object.assign(globalThis, { viperf: page });
+  const shown = new Shown();
+  if (!profile) return await follow(shown);
+  shown.show(profile);
+  Object.assign(document.documentElement.dataset, { readMs: (read - started).toFixed(1), loadMs: (performance.now() - started).toFixed(1) });
 }
 
 main().catch((error: unknown) => {
   document.documentElement.dataset.state = "failed";
-  byId("message").replaceChildren(element("h2", {}, "The profile in this page cannot be read"), element("p", {}, String(error)));
+  byId("message").replaceChildren(element("h2", {}, "The profile of this page cannot be read"), element("p", {}, String(error)));
   byId("message").hidden = false;
-  hide("graph-panel");
+  setHidden(["graph-panel"], true);
   throw error;
 });

@@ -5,43 +5,40 @@
 
 import type { Profile } from "./data/profile";
 import { Scale } from "./format";
+import { Carrier, nodeAt, placeOf } from "./model/carry";
+import { computeSteps, haveSame, orderSteps, TREE_PARTS, type Computed } from "./model/computed";
 import { select, weigh, type Filter, type Selection } from "./model/filters";
 import { Names } from "./model/names";
 import { compileSearch, searchTree, type Found, type TextTest } from "./model/search";
 import { buildSource, type Source } from "./model/source";
 import { sumLines, totalsOf, type LineSum } from "./model/sums";
-import { buildTimeTree } from "./model/time_tree";
+import { finish } from "./model/steps";
 import { buildTree, findPath, pathTo, type MappedTree, type Tree } from "./model/tree";
 import { initialState, readAddress, writeAddress, type Group, type State, type Tab, TABS } from "./state";
 import { CallTree } from "./view/call_tree";
 import { Colors, readPalette } from "./view/colors";
 import { ContextMenu } from "./view/context_menu";
+import { Difference } from "./view/difference/difference";
 import { byId } from "./view/dom";
 import { FilterBar } from "./view/filter_bar";
 import { FlameGraph } from "./view/graph";
+import { cancelJobs, Job } from "./view/job";
 import { renderLegend } from "./view/legend";
 import { renderPath, renderSearch } from "./view/path";
 import { Sandwich } from "./view/sandwich";
+import { SourceView } from "./view/source/source";
 import { FunctionTable } from "./view/table";
 import { Timeline } from "./view/timeline";
 import { Tooltip } from "./view/tooltip";
 import { ViewMenu } from "./view/view_menu";
 
-/** How long the page may work before it looks whether somebody wants something. */
-const SLICE_MS = 10;
-
 type History = "push" | "replace";
 
-/** What chooses samples, and what makes boxes of them. */
-const SAMPLE_PARTS = ["filters", "window"] as const;
-const SHAPE_PARTS = ["processes", "mergeProcesses", "threads", "lines", "native", "kernel", "interpreter", "transforms", "minimum"] as const;
-const TREE_PARTS = [...SAMPLE_PARTS, ...SHAPE_PARTS, "order"] as const;
-
 export class Page {
-  readonly names: Names;
-  readonly source: Source;
-  readonly scale: Scale;
-  readonly initial: State;
+  names: Names;
+  source: Source;
+  scale: Scale;
+  initial: State;
   state: State;
   colors: Colors;
   selection: Selection;
@@ -56,18 +53,25 @@ export class Page {
   readonly table: FunctionTable;
   readonly callTree: CallTree;
   readonly timeline: Timeline;
+  readonly difference: Difference;
+  readonly sourceView: SourceView;
   readonly filterBar: FilterBar;
   readonly viewMenu: ViewMenu;
   private lineWeights: { self: Float64Array; totals: Float64Array } | null = null;
-  private searching = 0;
+  private readonly searching = new Job();
+  private readonly computing = new Job();
+  /** What the tree is of, and what it is computed for. */
+  private computed: State;
+  private aim: State;
   private depth = 0;
 
-  constructor(readonly profile: Profile) {
+  constructor(public profile: Profile) {
     this.names = new Names(profile);
     this.source = buildSource(profile);
     this.scale = new Scale(profile, this.source.samples.total);
     this.initial = initialState(this.names);
     this.state = readAddress(location.hash.slice(1), this.initial, this.names);
+    this.computed = this.aim = this.state;
     this.depth = Number(history.state?.depth ?? 0);
     this.selection = select(this.source, this.names, this.state.filters, this.state.window);
     this.self = weigh(this.source, this.selection);
@@ -80,14 +84,21 @@ export class Page {
     this.table = new FunctionTable(this);
     this.callTree = new CallTree(this);
     this.timeline = new Timeline(this);
+    this.difference = new Difference(this);
+    this.sourceView = new SourceView(this);
     this.filterBar = new FilterBar(this);
     this.viewMenu = new ViewMenu(this);
+  }
+
+  /** The flame graph that is seen, or that would be if its tab were open. */
+  get shownGraph(): FlameGraph {
+    return this.state.tab === "difference" ? this.difference.graph : this.graph;
   }
 
   start(): void {
     addEventListener("popstate", () => this.restore());
     addEventListener("hashchange", () => this.restore());
-    this.rebuild();
+    this.rebuild(finish(orderSteps(this, this.tree, this.selection, this.state)));
     this.showTab();
     this.graph.setFlame(this.state.root === "bottom");
     this.show();
@@ -125,23 +136,71 @@ export class Page {
     else this.select(-1);
   }
 
+  /** Another profile, or this one grown: what was chosen stays chosen, found again by what it is called. */
+  replace(profile: Profile): void {
+    cancelJobs();
+    const { graph, callTree } = this;
+    const { comparison: compared } = this.profile;
+    const carrier = new Carrier(this.names, new Names(profile));
+    const isTimed = this.state.order === "time" && graph.tree !== this.tree;
+    const place = isTimed && graph.tree ? placeOf(graph.tree, graph.zoom) : [];
+    const zoomName = graph.tree ? this.names.name(graph.tree.entry[graph.zoom]) : "";
+    const selected = graph.tree && graph.selected > 0 ? (isTimed ? placeOf : pathTo)(graph.tree, graph.selected) : null;
+    const open = callTree.openPaths().map((path) => carrier.path(path));
+    const scrolled = graph.scrolledTo;
+    this.state = carrier.state(this.state);
+    this.profile = profile;
+    this.names = carrier.after;
+    this.source = buildSource(profile);
+    this.scale = new Scale(profile, this.source.samples.total);
+    this.initial = initialState(this.names);
+    this.colors = new Colors(this.names, readPalette(), this.state.color);
+    this.filterBar.forget();
+    // Each is opened as a page of its own would be; without two recordings there is nothing to be of one of them.
+    if (profile.comparison && !compared) Object.assign(this.state, { tab: "difference", normalize: this.initial.normalize });
+    if (!profile.comparison && compared && this.state.tab === "difference") this.state.tab = "graph";
+    if (!profile.comparison) this.state.filters = this.state.filters.filter(({ by }) => by !== "recording");
+    this.selection = select(this.source, this.names, this.state.filters, this.state.window);
+    this.self = weigh(this.source, this.selection);
+    this.tree = buildTree(this.source, this.names, this.state, this.self);
+    this.computed = this.aim = this.state;
+    callTree.carryOver(open);
+    for (const each of [graph, this.sandwich.callers, this.sandwich.callees]) each.names = this.names;
+    this.rebuild(finish(orderSteps(this, this.tree, this.selection, this.state)));
+    const tree = graph.tree as Tree;
+    if (isTimed && tree !== this.tree && place.length > 0) {
+      const node = nodeAt(tree, place);
+      if (this.names.name(tree.entry[node]) === zoomName) {
+        this.state.zoom = [node];
+        graph.zoomTo(node);
+      }
+    }
+    graph.scrolledTo = scrolled;
+    if (selected) graph.selected = isTimed ? nodeAt(tree, selected) : findPath(tree, carrier.path(selected));
+    this.store("replace");
+    this.showTab();
+    this.show();
+    graph.placeOutlines();
+  }
+
   private restore(): void {
     const before = this.state;
     const next = readAddress(location.hash.slice(1), this.initial, this.names);
-    if (writeAddress(next, this.initial) === writeAddress(before, this.initial)) return;
+    if (writeAddress(next, this.initial, this.names) === writeAddress(before, this.initial, this.names)) return;
     this.depth = Number(history.state?.depth ?? 0);
     // What is the same stays the same object: nothing that depends on it is computed anew.
-    const isSame = (name: "filters" | "transforms" | "window" | "zoom") => JSON.stringify(next[name]) === JSON.stringify(before[name]);
+    const isSame = (name: "filters" | "transforms" | "window" | "zoom" | "windowA" | "windowB") => JSON.stringify(next[name]) === JSON.stringify(before[name]);
     this.state = {
       ...next, filters: isSame("filters") ? before.filters : next.filters, transforms: isSame("transforms") ? before.transforms : next.transforms,
       window: isSame("window") ? before.window : next.window, zoom: isSame("zoom") ? before.zoom : next.zoom,
+      windowA: isSame("windowA") ? before.windowA : next.windowA, windowB: isSame("windowB") ? before.windowB : next.windowB,
     };
     this.apply(before);
   }
 
   private store(how: History): void {
     try {
-      const address = `#${writeAddress(this.state, this.initial)}`;
+      const address = `#${writeAddress(this.state, this.initial, this.names)}`;
       history[how === "push" ? "pushState" : "replaceState"]({ depth: this.depth }, "", address);
     } catch {
       // A page inside a sandboxed frame may have no history; all else works.
@@ -151,49 +210,60 @@ export class Page {
 
   private apply(before: State): void {
     this.tooltip.hide();
-    const differs = (...names: (keyof State)[]) => names.some((name) => this.state[name] !== before[name]);
-    const samples = differs(...SAMPLE_PARTS);
-    if (samples) {
-      this.selection = select(this.source, this.names, this.state.filters, this.state.window);
-      this.self = weigh(this.source, this.selection);
-    }
-    const shape = differs(...SHAPE_PARTS);
-    if (samples || shape) {
-      const open = this.callTree.openPaths();
-      this.tree = buildTree(this.source, this.names, this.state, this.self);
-      this.callTree.carryOver(open);
-    }
+    const differs = (...names: (keyof State)[]) => !haveSame(names, this.state, before);
+    const { tree } = this;
     if (differs("color")) this.colors = new Colors(this.names, readPalette(), this.state.color);
-    if (samples || shape || differs("order")) this.rebuild();
-    else if (differs("zoom")) this.graph.zoomTo(this.zoomOf(this.graph.tree as Tree));
+    if (differs("tab")) this.showTab();
+    this.compute();
+    // The graph stays as it is until there is another, which is zoomed and searched anew.
+    if (!this.computing.isRunning && tree === this.tree && haveSame(TREE_PARTS, this.state, before)) {
+      if (differs("zoom")) this.graph.zoomTo(this.zoomOf(this.graph.tree as Tree));
+    }
     if (differs("search", "regex")) this.search();
     if (differs("root")) this.graph.setFlame(this.state.root === "bottom");
-    if (differs("tab")) this.showTab();
     this.show();
   }
 
-  /** The graph's tree anew. */
-  private rebuild(): void {
+  /** Has the tree made that was chosen: at once, or, when that takes long, with the old one on the screen meanwhile. */
+  private compute(): void {
+    const { state, computed, computing } = this;
+    if (haveSame(TREE_PARTS, state, computed)) return computing.cancel();
+    if (computing.isRunning && haveSame(TREE_PARTS, state, this.aim)) return;
+    this.aim = state;
+    let isAtOnce = true;
+    computing.start(computeSteps(this, state, computed), (result) => {
+      this.take(state, result);
+      if (!isAtOnce) this.show();
+    });
+    isAtOnce = false;
+  }
+
+  private take(state: State, { selection, self, tree, ordered }: Computed): void {
+    const open = this.callTree.openPaths();
+    const isOther = tree !== this.tree;
+    Object.assign(this, { computed: state, selection, self, tree });
+    if (isOther) this.callTree.carryOver(open);
+    this.rebuild(ordered);
+  }
+
+  /** The graph has another tree. */
+  private rebuild(ordered: Tree | null): void {
     this.scale.whole = this.tree.total[0];
-    const isTimed = this.state.order === "time";
-    const processOf = (thread: number) => {
-      const { process } = this.profile.threads[thread];
-      return this.state.mergeProcesses ? this.names.namesakes[process] : process;
-    };
-    const timed = isTimed ? buildTimeTree(this.source, this.tree, this.state, this.selection, processOf) : null;
-    byId("too-many").hidden = !isTimed || timed !== null;
+    byId("too-many").hidden = ordered !== null;
     byId("nothing").hidden = this.tree.total[0] > 0;
-    this.graph.setTree(timed ?? this.tree);
+    this.graph.setTree(ordered ?? this.tree);
     this.graph.merged = this.state.mergeProcesses;
     this.graph.flame = this.state.root === "bottom";
     this.graph.colors = this.colors;
-    this.graph.zoomTo(this.zoomOf(timed ?? this.tree));
+    this.graph.zoomTo(this.zoomOf(ordered ?? this.tree));
     this.search();
   }
 
   /** The zoomed node: by its path, or in the order of time, where paths are not distinct, by its number. */
   zoomOf(tree: Tree): number {
     const { zoom } = this.state;
+    // A path from the leaf leads nowhere in a tree of paths from the root.
+    if (this.state.order === "inverted") return tree === this.tree ? 0 : findPath(tree, zoom);
     if (this.state.order !== "time" || this.graph.tree === this.tree) return findPath(tree, zoom);
     return tree === this.graph.tree && zoom.length === 1 && zoom[0] < tree.size ? zoom[0] : 0;
   }
@@ -201,14 +271,17 @@ export class Page {
   zoom(node: number): void {
     const { tree } = this.graph;
     if (!tree || node === this.graph.zoom) return;
-    const isTimed = tree !== this.tree;
+    // In the order that comes next this box has another place.
+    if (this.computing.isRunning && this.state.order !== this.computed.order) return;
+    const isTimed = this.state.order === "time" && tree !== this.tree;
     this.update({ zoom: isTimed ? (node === 0 ? [] : [node]) : pathTo(tree, node) }, "push");
   }
 
   select(node: number): void {
-    this.graph.selected = node;
-    if (node >= 0) this.graph.reveal(node);
-    this.graph.placeOutlines();
+    const { shownGraph } = this;
+    shownGraph.selected = node;
+    if (node >= 0) shownGraph.reveal(node);
+    shownGraph.placeOutlines();
   }
 
   // Search
@@ -217,7 +290,6 @@ export class Page {
     const { search, regex, mergeProcesses } = this.state;
     this.searchTest = compileSearch(search, regex);
     const { test } = this.searchTest;
-    const turn = ++this.searching;
     const finish = (found: Found | null) => {
       this.graph.found = found;
       this.graph.redraw();
@@ -225,18 +297,9 @@ export class Page {
       renderPath(this);
       this.report();
     };
+    this.searching.cancel();
     if (!test || !this.graph.tree) return finish(null);
-    const steps = searchTree(this.graph.tree, this.names, mergeProcesses, test);
-    const run = () => {
-      if (turn !== this.searching) return;
-      const until = performance.now() + SLICE_MS;
-      while (performance.now() < until) {
-        const step = steps.next();
-        if (step.done) return finish(step.value);
-      }
-      setTimeout(run);
-    };
-    run();
+    this.searching.start(searchTree(this.graph.tree, this.names, mergeProcesses, test), finish);
   }
 
   /** Outlines the next match, and zooms so far that it can be seen. */
@@ -265,10 +328,15 @@ export class Page {
     this.addFilter({ by: group, value, not: false });
   }
 
+  /** What the selected samples weigh at each node of the source, and with all below it. */
+  weights(): { self: Float64Array; totals: Float64Array } {
+    if (this.lineWeights?.self !== this.self) this.lineWeights = { self: this.self, totals: totalsOf(this.source, this.self) };
+    return this.lineWeights;
+  }
+
   /** The lines of a function in the selected samples; only inside one node if that is given. */
   linesOf(row: number, node: number): LineSum[] {
-    if (this.lineWeights?.self !== this.self) this.lineWeights = { self: this.self, totals: totalsOf(this.source, this.self) };
-    return sumLines(this.source, this.names, this.tree, this.lineWeights, row, node);
+    return sumLines(this.source, this.names, this.tree, this.weights(), row, node);
   }
 
   // What is shown
@@ -279,8 +347,11 @@ export class Page {
       button.setAttribute("aria-selected", String(tab === this.state.tab));
       button.tabIndex = tab === this.state.tab ? 0 : -1;
       byId(`${tab}-panel`).hidden = tab !== this.state.tab;
+      if (tab === this.state.tab) button.scrollIntoView({ block: "nearest", inline: "nearest" });
     }
-    if (this.state.tab === "graph") this.graph.resize();
+    // What has no place in this view is gone before a menu opens, not once it is open.
+    for (const item of document.querySelectorAll<HTMLElement>("[data-on]")) item.hidden = !item.dataset.on?.split(" ").includes(this.state.tab);
+    this.shownGraph.resize();
   }
 
   /** Draws what stands on the screen; what does not is drawn when its tab is opened. */
@@ -291,6 +362,8 @@ export class Page {
       table: () => this.table.fill(),
       tree: () => this.callTree.fill(),
       timeline: () => this.timeline.fill(),
+      difference: () => this.difference.fill(),
+      source: () => this.sourceView.fill(),
     };
     fill[this.state.tab]();
     this.timeline.drawOverview();
@@ -309,7 +382,7 @@ export class Page {
     this.sandwich.redraw();
     this.show();
     // At once: before a page is printed there is no next frame.
-    this.graph.draw();
+    this.shownGraph.draw();
   }
 
   /** What was found, for tests and for the curious. */

@@ -1,10 +1,11 @@
 // Everything a reader can choose, and its form in the address: a link shows what its sender saw.
 
 import { FILTER_SORTS, type Filter, type FilterSort, type TimeWindow } from "./model/filters";
+import { NORMALIZATIONS, type Normalization } from "./model/compare/sides";
 import type { Names } from "./model/names";
 import type { Deed, Shape, Transform } from "./model/tree";
 
-export const TABS = ["graph", "sandwich", "table", "tree", "timeline"] as const;
+export const TABS = ["graph", "sandwich", "table", "tree", "source", "timeline", "difference"] as const;
 export type Tab = (typeof TABS)[number];
 export const COLORINGS = ["kind", "library", "module", "self"] as const;
 export type Coloring = (typeof COLORINGS)[number];
@@ -12,8 +13,12 @@ export const GROUPS = ["function", "module", "library"] as const;
 export type Group = (typeof GROUPS)[number];
 export const SORTS = ["self", "total", "python", "native", "kernel", "name", "place"] as const;
 export type Sort = (typeof SORTS)[number];
-export const ORDERS = ["size", "time"] as const;
+export const ORDERS = ["size", "time", "inverted"] as const;
 export const ROOTS = ["top", "bottom"] as const;
+export const BOX_WIDTHS = ["both", "base", "new"] as const;
+export type BoxWidth = (typeof BOX_WIDTHS)[number];
+export const CHANGE_COLORS = ["red-blue", "orange-purple"] as const;
+export const CHANGES = ["functions", "stacks"] as const;
 export const MINIMUMS = [0, 0.0001, 0.001, 0.01] as const;
 const DEEDS: readonly Deed[] = ["focus", "hide", "collapse", "recursion"];
 
@@ -33,23 +38,42 @@ export interface State extends Shape {
   group: Group;
   sort: Sort;
   ascending: boolean;
+  /** What is compared in a page of one recording: the base and the new stretch of time. */
+  windowA: TimeWindow | null;
+  windowB: TimeWindow | null;
+  normalize: Normalization;
+  /** What the width of a box in the comparison is. */
+  boxWidth: BoxWidth;
+  changeColors: (typeof CHANGE_COLORS)[number];
+  changes: (typeof CHANGES)[number];
+  /** Rows that chance explains, too. */
+  chance: boolean;
+  /** The source file that is shown, by its path, and the line that is looked at; empty and 0 for none yet. */
+  file: string;
+  line: number;
+  /** Of a source file, only lines with time. */
+  warm: boolean;
 }
 
 export function initialState(names: Names): State {
   const { threads, merge_processes: mergeProcesses, interpreter_frames: interpreter } = names.profile.view;
+  const { comparison } = names.profile;
   return {
-    tab: "graph", search: "", regex: false, order: "size", root: "top", color: "kind",
+    tab: comparison ? "difference" : "graph", search: "", regex: false, order: "size", root: "top", color: "kind",
     processes: true, mergeProcesses, threads, lines: false, native: true, kernel: true, interpreter,
     transforms: [], minimum: 0, filters: [], window: null, zoom: [], chosen: -1,
     group: "function", sort: "self", ascending: false,
+    windowA: null, windowB: null, normalize: comparison?.normalize ?? "samples", boxWidth: "both", changeColors: "red-blue",
+    changes: "functions", chance: false, file: "", line: 0, warm: false,
   };
 }
 
-const SWITCHES = ["regex", "processes", "mergeProcesses", "threads", "lines", "native", "kernel", "interpreter", "ascending"] as const;
-const CHOICES = { tab: TABS, order: ORDERS, root: ROOTS, color: COLORINGS, group: GROUPS, sort: SORTS } as const;
+const SWITCHES = ["regex", "processes", "mergeProcesses", "threads", "lines", "native", "kernel", "interpreter", "ascending", "chance", "warm"] as const;
+const WINDOWS = ["window", "windowA", "windowB"] as const;
+const CHOICES = { tab: TABS, order: ORDERS, root: ROOTS, color: COLORINGS, group: GROUPS, sort: SORTS, normalize: NORMALIZATIONS, boxWidth: BOX_WIDTHS, changeColors: CHANGE_COLORS, changes: CHANGES } as const;
 
 /** What differs from how the page opens, as the part of the address after `#`. */
-export function writeAddress(state: State, initial: State): string {
+export function writeAddress(state: State, initial: State, names: Names): string {
   const address = new URLSearchParams();
   if (state.search) address.set("search", state.search);
   for (const name of Object.keys(CHOICES) as (keyof typeof CHOICES)[]) {
@@ -61,8 +85,13 @@ export function writeAddress(state: State, initial: State): string {
   if (state.minimum !== initial.minimum) address.set("minimum", String(state.minimum));
   for (const { by, value, not } of state.filters) address.append(not ? "without" : "only", `${by}:${value}`);
   for (const { deed, row } of state.transforms) address.append("change", `${deed}:${row}`);
-  if (state.window) address.set("window", state.window.map((instant) => (instant / 1e9).toFixed(6)).join("-"));
-  if (state.zoom.length > 0) address.set("zoom", state.zoom.map((entry) => entry.toString(36)).join("."));
+  for (const name of WINDOWS) {
+    const window = state[name];
+    if (window) address.set(name, window.map((instant) => (instant / 1e9).toFixed(6)).join("-"));
+  }
+  if (state.zoom.length > 0) address.set("zoom", writeZoom(state, names));
+  if (state.file) address.set("file", state.file);
+  if (state.line > 0) address.set("line", String(state.line));
   if (state.chosen >= 0) address.set("function", String(state.chosen));
   return address.toString();
 }
@@ -87,12 +116,43 @@ export function readAddress(text: string, initial: State, names: Names): State {
     ...address.getAll("without").flatMap((part) => readFilter(part, true, names)),
   ];
   state.transforms = address.getAll("change").flatMap((part) => readTransform(part, names));
-  state.window = readWindow(address.get("window"));
-  const zoom = (address.get("zoom") ?? "").split(".").filter(Boolean).map((entry) => parseInt(entry, 36));
-  state.zoom = zoom.every((entry) => isRow(entry, names.size)) ? zoom : [];
+  for (const name of WINDOWS) state[name] = readWindow(address.get(name));
+  state.zoom = readZoom(address.get("zoom") ?? "", state, names);
+  state.file = address.get("file") ?? "";
+  const line = Number(address.get("line") ?? 0);
+  state.line = Number.isInteger(line) && line > 0 ? line : 0;
   const chosen = Number(address.get("function") ?? -1);
   state.chosen = isRow(chosen, names.profile.function_name.length) ? chosen : -1;
   return state;
+}
+
+/** Where the entries of each sort begin; rows are written, which stay the same while a profile grows. */
+function entrySorts(names: Names): [sort: string, first: number, end: number][] {
+  return [
+    ["p", names.firstProcess, names.firstThread], ["t", names.firstThread, names.firstFunction],
+    ["f", names.firstFunction, names.firstFrame], ["l", names.firstFrame, names.firstGroup], ["g", names.firstGroup, names.size],
+  ];
+}
+
+function writeZoom({ order, zoom }: State, names: Names): string {
+  if (order === "time") return `n${zoom[0].toString(36)}`;
+  const sorts = entrySorts(names);
+  return zoom.map((entry) => {
+    const [sort, first] = sorts.find(([, from, end]) => entry >= from && entry < end) ?? ["p", 0];
+    return `${sort}${(entry - first).toString(36)}`;
+  }).join(".");
+}
+
+function readZoom(text: string, { order }: State, names: Names): number[] {
+  if (text === "") return [];
+  const sorts = entrySorts(names);
+  const zoom = text.split(".").map((part) => {
+    const row = parseInt(part.slice(1), 36);
+    if (order === "time") return part.startsWith("n") && row >= 0 ? row : -1;
+    const [, first, end] = sorts.find(([sort]) => part.startsWith(sort)) ?? ["", 0, 0];
+    return isRow(row, end - first) ? first + row : -1;
+  });
+  return zoom.includes(-1) || (order === "time" && zoom.length > 1) ? [] : zoom;
 }
 
 function isRow(row: number, size: number): boolean {

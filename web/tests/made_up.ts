@@ -3,7 +3,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
-import { NONE, type Head, type Profile } from "../src/data/profile";
+import { NONE, type Cost, type Head, type Profile } from "../src/data/profile";
 import { parseProfile } from "../src/data/read";
 import { initialState, type State } from "../src/state";
 import { buildSource, type Source } from "../src/model/source";
@@ -19,6 +19,10 @@ export interface SampleText {
   time?: number;
   cpu?: number;
   weight?: number;
+  /** Of the innermost Python frame: line, column, end column. */
+  range?: [number, number, number];
+  /** Of two recordings: 0 the base, 1 the new one. */
+  side?: number;
   complete?: boolean;
   stack: FrameText[];
 }
@@ -38,8 +42,13 @@ class Interner<T> {
   }
 }
 
+/** As crates/profile/src/origin.rs tells, for the paths that tests make up. */
+function originOf(file: string): number {
+  return /\/(site|dist)-packages\//.test(file) ? 1 : /lib\/python3/.test(file) || file.startsWith("<frozen ") ? 2 : 0;
+}
+
 /** The uncompressed data of a profile of these samples, which must be in the order of time. */
-export function dataOf(samples: SampleText[], changes: Partial<Head> = {}): Buffer {
+export function dataOf(samples: SampleText[], changes: Partial<Head> = {}, cost?: Cost): Buffer {
   const strings = new Interner<string>(), functions = new Interner<number[]>(), frames = new Interner<number[]>();
   const processes = new Interner<{ pid: number; name: number; command_line: number; python_version: null }>();
   const threads = new Interner<{ process: number; tid: number; name: number }>();
@@ -78,16 +87,27 @@ export function dataOf(samples: SampleText[], changes: Partial<Head> = {}): Buff
     ...["function_name", "function_file", "function_library", "function_line"].map((name, at): [string, string, number[]] =>
       [name, "u32", functions.rows.map((row) => row[at])]),
     ["function_kind", "u8", functions.rows.map((row) => row[4])],
+    ["function_group", "u32", functions.rows.map((_, row) => row)],
+    ["function_origin", "u8", functions.rows.map(([, file, , , kind]) => kind === 1 ? originOf(strings.rows[file] ?? "") : 3)],
     ["frame_function", "u32", frames.rows.map(([row]) => row)], ["frame_line", "u32", frames.rows.map(([, line]) => line)],
     ["node_back", "u32", back], ["node_row", "u32", rows],
     ["sample_step", "u32", steps], ["sample_node", "u32", leaves.map(({ place }) => place)],
     ["sample_cpu", "u32", samples.map(({ cpu }) => cpu ?? 0)], ["sample_complete", "u8", samples.map(({ complete }) => complete === false ? 0 : 1)],
   ];
+  if (samples.some(({ range }) => range)) {
+    const ranges = new Interner<number[]>();
+    const ofSample = samples.map(({ range }) => range ? ranges.of(range) : NONE);
+    for (const [name, at] of [["range_line", 0], ["range_end_line", 0], ["range_column", 1], ["range_end_column", 2]] as const) {
+      columns.push([name, "u32", ranges.rows.map((range) => range[at])]);
+    }
+    columns.push(["sample_range", "u32", ofSample]);
+  }
+  if (samples.some(({ side }) => side !== undefined)) columns.push(["sample_side", "u8", samples.map(({ side }) => side ?? 0)]);
   if (weights.some((weight) => weight > 0)) columns.push(["sample_weight", "f64", weights]);
   const head: Head = {
     format: 2, information: {
-      viperf_version: "0.0.0", hostname: "machine", kernel: "6.1", started_unix_ms: 0, duration_ns: 0, period_ns: 1e6, rate_hz: 999, target: "made up",
-    },
+      ...cost ? { cost } : {},
+      viperf_version: "0.0.0", hostname: "machine", kernel: "6.1", started_unix_ms: 0, duration_ns: 0, period_ns: 1e6, rate_hz: 999, target: "made up", },
     samples: samples.length, complete: samples.filter(({ complete }) => complete !== false).length, lost: 0, incomplete: {},
     weight_ns: weights.some((weight) => weight > 0) ? 0 : 1e6, time_unit_ns: 1000,
     view: { threads: true, merge_processes: false, interpreter_frames: false }, strings: strings.rows, processes: processes.rows,
@@ -135,13 +155,21 @@ export function profileOf(samples: SampleText[], changes: Partial<Head> = {}): K
 }
 
 /** The page around data, as crates/encode/src/html/page.rs makes it. */
-export function pageOf(data: Buffer): string {
+export function pageOf(data: Buffer, sources: { path: string; text: string; changed_since: boolean }[] = []): string {
+  return render(gzipSync(data).toString("base64"), false, sources.length > 0 ? gzipSync(JSON.stringify(sources)).toString("base64") : "");
+}
+
+/** The page that asks a server for its data. */
+export function servedPage(): string {
+  return render("", true);
+}
+
+function render(profile: string, served: boolean, sources = ""): string {
   const read = (name: string) => readFileSync(new URL(`../${name}`, import.meta.url), "utf8");
   const [script, style] = [read("dist/page.js"), read("dist/page.css")];
   const hash = (text: string) => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
-  const parts: Record<string, string> = {
-    policy: `default-src 'none'; script-src ${hash(script)}; style-src ${hash(style)}; img-src data:; base-uri 'none'; form-action 'none'`,
-    style, script, profile: gzipSync(data).toString("base64"),
-  };
+  const policy = `default-src 'none'; script-src ${hash(script)}; style-src ${hash(style)}; img-src data:; ${
+    served ? "connect-src 'self'; " : ""}base-uri 'none'; form-action 'none'`;
+  const parts: Record<string, string> = { policy, style, script, profile, sources, served: served ? " data-served" : "" };
   return read("page.html").replace(/\{\{(\w+)\}\}/g, (_, name: string) => parts[name]);
 }

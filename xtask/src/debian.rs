@@ -17,20 +17,27 @@ pub(crate) const BUILD: [&str; 7] = [
     "zlib1g-dev",
 ];
 
-/// What the tests need: a Python, the kernel's own list of BPF objects, `nm` and a C++ compiler as oracles; and to build
-/// interpreters: musl, libraries that CPython uses, Debian's keys.
-pub(crate) const TEST: [&str; 11] = [
+/// What the tests need: a Python, the kernel's own list of BPF objects, `nm`, gdb and a C++ compiler as oracles, BOLT to
+/// reorder a libpython; to build interpreters: musl, libraries that CPython uses, Debian's keys; QEMU for other kernels; a
+/// terminal that a program can type on and read, and the shells that complete a command.
+pub(crate) const TEST: [&str; 17] = [
     "binutils",
+    "bolt-16",
     "bpftool",
     "debian-archive-keyring",
+    "fish",
     "g++",
+    "gdb",
     "libffi-dev",
     "libsqlite3-dev",
     "libssl-dev",
     "musl-tools",
     "python3",
     "python3-venv",
+    "qemu-system-x86",
+    "tmux",
     "xz-utils",
+    "zsh",
 ];
 
 /// Seconds that one call of apt may take.

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod command;
 mod consumers;
 mod container;
@@ -22,6 +23,7 @@ mod suite;
 mod tally;
 mod tidy;
 mod tree;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -56,7 +58,7 @@ enum Verb {
     Test,
     /// Runs one stage of `test`, or all of them, without setting anything up
     Ci {
-        /// One of: tidy, layers, format, clippy, build, unit, e2e
+        /// One of: tidy, layers, format, clippy, build, unit, e2e, vm
         stage: Option<stages::Stage>,
     },
     /// Checks the files: lengths, names, paths and commands in documents
@@ -69,6 +71,20 @@ enum Verb {
         #[arg(long, default_value_t = 60)]
         seconds: u32,
     },
+    /// Boots Debian's kernels in virtual machines and checks what viperf records there
+    Vm {
+        /// Only this one; repeat it for more
+        #[arg(long)]
+        kernel: Vec<vm::Kernel>,
+    },
+    /// Records a machine of a hundred starts a second, and checks what was seen and what viperf held meanwhile
+    Soak {
+        /// For how long
+        #[arg(long, default_value_t = 600)]
+        seconds: u32,
+    },
+    /// Measures viperf and its peers on the same work, in pairs
+    Bench(bench::Wanted),
     /// Derives the layout file of a CPython version, and writes it to the output
     Layout(layouts::Wanted),
 }
@@ -110,6 +126,10 @@ fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Tidy => stages::run(&[stages::Stage::Tidy]),
         Verb::Layers => stages::run(&[stages::Stage::Layers]),
         Verb::Fuzz { seconds } => stages::fuzz(seconds),
+        Verb::Vm { kernel } if kernel.is_empty() => stages::run(&[stages::Stage::Vm]),
+        Verb::Vm { kernel } => stages::run_on(&kernel),
+        Verb::Soak { seconds } => stages::soak(seconds),
+        Verb::Bench(wanted) => bench::run(&wanted),
         Verb::Layout(wanted) => layouts::run(&wanted),
     }
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 
-use crate::{command, consumers, layers, python, say, tally::Tally, tidy, tree};
+use crate::{command, consumers, layers, python, say, tally::Tally, tidy, tree, vm};
 
 /// One stage.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -24,10 +24,12 @@ pub(crate) enum Stage {
     Unit,
     /// The release binary on live interpreters
     E2e,
+    /// The release binary on Debian's kernels, in virtual machines
+    Vm,
 }
 
 impl Stage {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Tidy,
         Self::Layers,
         Self::Format,
@@ -35,12 +37,16 @@ impl Stage {
         Self::Build,
         Self::Unit,
         Self::E2e,
+        Self::Vm,
     ];
 
     fn name(self) -> String {
         format!("{self:?}").to_lowercase()
     }
 }
+
+/// More than so many failures are no accident.
+const MOST_AGAIN: usize = 12;
 
 /// Runs the stages one after the other; a stage that fails does not keep the next from being run.
 ///
@@ -61,6 +67,19 @@ pub(crate) fn run(stages: &[Stage]) -> Result<()> {
     Ok(())
 }
 
+/// The stage `vm` on some kernels only.
+///
+/// # Errors
+/// Anything failed.
+pub(crate) fn run_on(kernels: &[vm::Kernel]) -> Result<()> {
+    let mut tally = Tally::default();
+    vm::run(kernels, &mut tally)?;
+    if !tally.close() {
+        bail!("not all is well");
+    }
+    Ok(())
+}
+
 /// Runs every target of `tests/fuzz` for `seconds`, one after the other, from a seed that no run had before.
 ///
 /// # Errors
@@ -70,6 +89,20 @@ pub(crate) fn fuzz(seconds: u32) -> Result<()> {
     test.args(["test", "--package", "viperf-fuzz", "--test", "it"])
         .args(["--", "--nocapture"])
         .env("VIPERF_FUZZ_SECONDS", seconds.to_string());
+    command::run(&mut test)
+}
+
+/// Builds viperf and runs the test `soak` for `seconds`.
+///
+/// # Errors
+/// It failed, or could not be run.
+pub(crate) fn soak(seconds: u32) -> Result<()> {
+    let mut tally = Tally::default();
+    run_stage(Stage::Build, &mut tally)?;
+    let mut test = end_to_end();
+    test.args(["--", "--exact", "soak", "--nocapture"])
+        .env("VIPERF_SOAK_SECONDS", seconds.to_string())
+        .env_remove("VIPERF_WRITE_COVERAGE");
     command::run(&mut test)
 }
 
@@ -122,11 +155,38 @@ fn run_stage(stage: Stage, tally: &mut Tally) -> Result<()> {
             )?;
         }
         Stage::E2e => {
-            let binary = tree::root().join("target/release/viperf");
-            let mut test = cargo();
-            test.args(["test", "--package", "viperf-e2e", "--test", "it"])
-                .env("VIPERF_BIN", binary);
-            run_tests(&mut test, tally)?;
+            let before = tally.failures().len();
+            run_tests(&mut end_to_end(), tally)?;
+            let failed = tally.failures().iter().skip(before).cloned().collect();
+            run_again(failed, tally)?;
+        }
+        Stage::Vm => vm::run(&vm::Kernel::ALL, tally)?,
+    }
+    Ok(())
+}
+
+fn end_to_end() -> Command {
+    let binary = tree::root().join("target/release/viperf");
+    let mut test = cargo();
+    test.args(["test", "--package", "viperf-e2e", "--test", "it"])
+        .env("VIPERF_BIN", binary);
+    test
+}
+
+/// Live programs are sampled beside each other, on few cores: what failed among others is given the machine to itself,
+/// once. What fails then has failed; what passes is named at the end.
+fn run_again(failed: Vec<String>, tally: &mut Tally) -> Result<()> {
+    if failed.len() > MOST_AGAIN {
+        return Ok(());
+    }
+    for name in failed {
+        say(&format!("again, alone: {name}"));
+        let mut test = end_to_end();
+        test.args(["--", "--exact", &name])
+            // The document is of the whole run.
+            .env_remove("VIPERF_WRITE_COVERAGE");
+        if command::stream(&mut test, |_| {})? {
+            tally.passed_alone(&name);
         }
     }
     Ok(())

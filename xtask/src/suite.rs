@@ -97,6 +97,30 @@ impl Suite {
         Ok(files)
     }
 
+    /// Downloads one package alone: the one that a package depends on and whose name begins with one of `starts`.
+    ///
+    /// # Errors
+    /// There is none in the suite, or it cannot be downloaded.
+    pub(crate) fn package_of(&self, name: &str, starts: &[&str]) -> Result<PathBuf> {
+        let mut simulate = self.apt();
+        simulate.args(["-q=2", "-y", "install", "--simulate", name]);
+        let plan = self.run(&mut simulate)?;
+        let is_wanted = |file: &String| {
+            starts
+                .iter()
+                .any(|start| file.starts_with(start) && !file.starts_with(&format!("{name}_")))
+        };
+        let file = parse_plan(&plan).find(is_wanted);
+        let file = file.with_context(|| format!("no package of {name} is in the suite"))?;
+        let package = file.split('_').next().unwrap_or_default();
+        let mut download = self.apt();
+        download
+            .args(["-q=2", "download", package])
+            .current_dir(self.folder.join("cache/archives"));
+        self.run(&mut download)?;
+        Ok(self.folder.join("cache/archives").join(&file))
+    }
+
     /// Downloads the original source of a package, without Debian's changes; returns the archive.
     ///
     /// # Errors

@@ -12,6 +12,8 @@ pub(crate) struct Tally {
     /// Tests that a runner ignored; those that said why are in `skipped` as well.
     ignored: u64,
     failures: Vec<String>,
+    /// Tests that failed beside others and passed alone.
+    passed_alone: Vec<String>,
 }
 
 impl Tally {
@@ -37,6 +39,20 @@ impl Tally {
         }
     }
 
+    /// The names of what has failed so far.
+    pub(crate) fn failures(&self) -> &[String] {
+        &self.failures
+    }
+
+    /// A test that failed has passed when it was run again by itself.
+    pub(crate) fn passed_alone(&mut self, test: &str) {
+        if let Some(place) = self.failures.iter().position(|name| name == test) {
+            self.passed_alone.push(self.failures.remove(place));
+            self.failed = self.failed.saturating_sub(1);
+            self.passed += 1;
+        }
+    }
+
     /// Reads one line of a test runner's output.
     pub(crate) fn read_line(&mut self, line: &str) {
         if let Some(skip) = line.strip_prefix("skipped: ") {
@@ -57,6 +73,9 @@ impl Tally {
     pub(crate) fn close(&self) -> bool {
         for failure in &self.failures {
             say(&format!("failed: {failure}"));
+        }
+        for test in &self.passed_alone {
+            say(&format!("failed beside others and passed alone: {test}"));
         }
         if !self.skipped.is_empty() {
             say("skipped on this machine:");
@@ -102,6 +121,16 @@ mod tests {
         tally.check("tidy", 0);
         assert_eq!(tally.closing_line(), "16 passed, 1 failed, 1 skipped");
         assert_eq!(tally.failures, ["a::b"]);
+    }
+
+    #[test]
+    fn what_passes_alone_is_no_failure_and_is_named() {
+        let mut tally = Tally::default();
+        tally.read_line("test a/b     ... FAILED");
+        tally.read_line("test result: FAILED. 3 passed; 1 failed; 0 ignored");
+        tally.passed_alone("a/b");
+        assert_eq!(tally.closing_line(), "4 passed, 0 failed, 0 skipped");
+        assert_eq!(tally.passed_alone, ["a/b"]);
     }
 
     #[test]

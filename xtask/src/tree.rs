@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-/// Folders that hold no file of ours.
+/// What holds no file of ours; in a further work tree `.git` is a file.
 const FOREIGN: [&str; 4] = ["target", "node_modules", ".git", "__pycache__"];
 
 /// The project's root.
@@ -95,10 +95,11 @@ fn collect(root: &Path, folder: &Path, found: &mut Vec<Source>) -> Result<()> {
     for entry in entries {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if FOREIGN.contains(&name.as_ref()) {
+            continue;
+        }
         if path.is_dir() {
-            if !FOREIGN.contains(&name.as_ref()) {
-                collect(root, &path, found)?;
-            }
+            collect(root, &path, found)?;
         } else if let Ok(text) = fs::read_to_string(&path) {
             // What is not text (pictures, ELF fixtures) has nothing to check.
             let path = path.strip_prefix(root)?.to_string_lossy().into_owned();

@@ -28,7 +28,13 @@ enum limit {
 	MAX_LINE_TABLE_BYTES = 8192,
 	/* Rows in one inner map of `unwind_rows`. */
 	ROWS_PER_SHARD = 65536,
-	MAX_ROW_SHARDS = 1024,
+	MAX_ROW_SHARDS = 4096,
+	/* Entries of `row_tables`. */
+	MAX_ROW_TABLES = 131072,
+	/* `row_table.last_used` counts units of 2^26 ns. */
+	ROW_TABLE_TICK_SHIFT = 26,
+	/* Instead of a number of rows: there are some, but not here yet. */
+	ROWS_AWAITED = 2147483647,
 	/* Entries of the `mappings` array, shared by all processes. */
 	MAX_MAPPINGS = 262144,
 	MAX_PROCESSES = 16384,
@@ -43,6 +49,7 @@ enum limit {
 	CODE_BLOCK_BYTES = 256,
 	/* The top of the user stack that a capture copies; a per-CPU value of the kernel has 32 KiB at most. */
 	CAPTURE_BYTES = 28672,
+	RED_ZONE_BYTES = 128,
 	NO_OWNER = 65535,
 	CODE_IDENTITY_NAME_BYTES = 64,
 	CODE_IDENTITY_WORDS = 16,
@@ -61,6 +68,9 @@ enum record_kind {
 	RECORD_EXEC = 5,
 	RECORD_EXIT = 6,
 	RECORD_CAPTURE = 7,
+	RECORD_THREAD = 8,
+	/* A process that was no target when it was sampled, and is one now. */
+	RECORD_ADOPTED = 9,
 };
 
 /* What a word of a stack means: its upper four bits. The kernel section holds bare addresses instead. */
@@ -108,6 +118,17 @@ struct unwind_row {
 	unsigned int rule;
 };
 
+/* The rows of one file, or of one mapping of generated code. */
+struct row_table {
+	/* Index of the first row over all shards, and their number in the upper half: 0 when nothing is known, ROWS_AWAITED when
+	 * user space will bring them. One word, so that user space can change both at once. */
+	unsigned long long place;
+	/* When a walk last looked here; the kernel writes it. */
+	unsigned int last_used;
+	/* 1: user space has not looked at the file's instructions yet, which can tell rows where there are none. */
+	unsigned int more_rows;
+};
+
 /* Kinds of rule, bits 0 to 3 of `unwind_row.rule`. */
 enum rule_kind {
 	RULE_NONE = 0,
@@ -137,11 +158,9 @@ struct mapping {
 	unsigned long long end;
 	/* AVMA minus SVMA. */
 	unsigned long long load_bias;
-	unsigned int first_row;
-	/* 0: no table, the walk ends here. */
-	unsigned int row_count;
+	/* Index into `row_tables`; 0: no table, the walk ends here. */
+	unsigned int row_table;
 	unsigned int executable;
-	unsigned int reserved;
 };
 
 /* Offsets in bytes; named as in `crates/cpython/layouts`. */
@@ -281,7 +300,9 @@ struct process {
 	 * native frame that is such a call. */
 	unsigned int eval_above_entry;
 	unsigned int eval_rule;
-	unsigned int reserved;
+	/* The process has ended, and this thread of it was the last: what it still does (its memory is given back) is sampled,
+	 * in the kernel only. 0: it lives. */
+	unsigned int last_thread;
 	unsigned long long eval_word;
 	struct python_layout layout;
 };
@@ -321,6 +342,14 @@ enum sample_flag {
 	/* A child of vfork that has not run exec yet: memory, thread state and Python frames are its parent's, and its stack may
 	 * be one of its own. */
 	SAMPLE_BORROWED_MEMORY = 16,
+	/* Not of the clock: the thread was looked at while it did not run. A RECORD_THREAD comes before it. */
+	SAMPLE_LOOKED_AT = 32,
+	/* With configuration.gil: whether the thread holds the GIL is known; and it does. */
+	SAMPLE_GIL_KNOWN = 64,
+	SAMPLE_HOLDS_GIL = 128,
+	/* Of a free-threaded build: whether the thread is attached to its interpreter is known; and it is. */
+	SAMPLE_ATTACHMENT_KNOWN = 256,
+	SAMPLE_IS_ATTACHED = 512,
 };
 
 /* A sample with its stack: three sections of words, each leaf first. */
@@ -380,7 +409,7 @@ struct code_record {
 	unsigned char line_table[MAX_LINE_TABLE_BYTES];
 };
 
-/* FORK, EXEC, EXIT. */
+/* FORK, EXEC, EXIT, ADOPTED. Samples of the process can follow its EXIT. */
 struct process_record {
 	struct record_header header;
 	unsigned long long time_ns;
@@ -399,12 +428,63 @@ struct capture_record {
 	/* It belongs to the last sample of this CPU. */
 	unsigned int cpu;
 	unsigned int captured;
-	unsigned int reserved;
+	/* Of these, so many lie below the stack pointer, where leaf functions keep what they need (System V AMD64 ABI, 3.2.2). */
+	unsigned int below;
 	unsigned long long ip;
 	unsigned long long sp;
 	unsigned long long bp;
 	unsigned long long registers[16];
 	unsigned char stack[CAPTURE_BYTES];
+};
+
+/* What a look at a thread found, before the RECORD_STACK of the same thread if there is one. */
+struct thread_record {
+	struct record_header header;
+	unsigned int tgid;
+	unsigned int tid;
+	unsigned int epoch;
+	/* task_struct.__state: 0 it could run, else what it waits for. */
+	unsigned int state;
+	unsigned int flags;
+	/* The number of the system call that it is in, or -1. */
+	int system_call;
+	/* Its arguments. */
+	unsigned long long arguments[6];
+	unsigned long long thread_pointer;
+	/* The innermost thread state, or 0. */
+	unsigned long long thread_state;
+	/* The GIL of its interpreter, or 0. */
+	unsigned long long gil;
+	/* How often it has left a CPU. */
+	unsigned long long switches;
+	unsigned char thread_name[THREAD_NAME_BYTES];
+};
+
+enum thread_flag {
+	/* It ran: what it keeps in memory changes, and its registers are on the CPU. No stack follows. */
+	THREAD_RUNS = 1,
+	/* It has begun to run while it was looked at. No stack follows. */
+	THREAD_HAS_MOVED = 2,
+	/* It is ending and has no memory any longer. No stack follows. */
+	THREAD_ENDS = 4,
+};
+
+/* Where a process keeps its GIL; value of the map `gils`, by tgid. Offsets are 0 where there is no such member. */
+struct gil_places {
+	/* The variable that points to the thread state that holds the GIL (to 3.6). */
+	unsigned long long current_thread_state;
+	/* The GIL itself, where there is one for the whole process (3.7 to 3.11). */
+	unsigned long long gil;
+	/* In the interpreter's state: the pointer to its GIL (3.12 and later). */
+	unsigned int interpreter_gil;
+	/* In the GIL. */
+	unsigned int gil_holder;
+	unsigned int gil_locked;
+	/* In the thread state: 1 is attached (free-threaded builds). */
+	unsigned int thread_attached;
+	/* The process's. */
+	unsigned int epoch;
+	unsigned int reserved;
 };
 
 /* Key and value of `codes`. Two code objects are the same when all of these are equal. */
@@ -446,6 +526,18 @@ struct configuration {
 	unsigned int capture;
 	/* Report every exec of the machine, not only the targets'. */
 	unsigned int report_every_exec;
+	/* Say of each thread whether it holds the GIL, where `gils` says how to tell. */
+	unsigned int gil;
+	/* Whatever is sampled becomes a target. */
+	unsigned int adopt;
+	/* Only processes in the control group of the map `control_groups`, or below it. */
+	unsigned int in_control_group;
+	/* Only processes of this name. */
+	unsigned int has_name;
+	/* viperf itself, which does not adopt itself. */
+	unsigned int own_tgid;
+	/* NUL after its end, and behind that, too. */
+	char name[THREAD_NAME_BYTES];
 };
 
 #endif

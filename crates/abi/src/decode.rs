@@ -1,9 +1,9 @@
 use std::mem::{align_of, size_of};
 
 use crate::{
-    CaptureRecord, CodeIdentity, CodeKey, CodeRecord, Configuration, Mapping, Process,
+    CaptureRecord, CodeIdentity, CodeKey, CodeRecord, Configuration, GilPlaces, Mapping, Process,
     ProcessRecord, Reason, RecordHeader, RecordKind, SampleRecord, StackRecord, TextHeader,
-    UnwindRow, Word, limit,
+    ThreadRecord, UnwindRow, Word, limit,
 };
 
 /// A struct of integers without padding, for which any bytes are a value.
@@ -42,12 +42,14 @@ plain_data!(
     CodeKey,
     CodeRecord,
     Configuration,
+    GilPlaces,
     Mapping,
     Process,
     ProcessRecord,
     RecordHeader,
     SampleRecord,
     StackRecord,
+    ThreadRecord,
     UnwindRow,
     u32,
     u64
@@ -82,6 +84,8 @@ pub enum Record<'bytes> {
     Exec(ProcessRecord),
     /// A process ended.
     Exit(ProcessRecord),
+    /// A process that was no target when it was sampled, and is one now.
+    Adopted(ProcessRecord),
     /// Registers and stack of the last sample of its CPU.
     Capture {
         /// Its fixed part.
@@ -89,6 +93,8 @@ pub enum Record<'bytes> {
         /// Bytes from `sp` upwards.
         stack: &'bytes [u8],
     },
+    /// What a look at a thread found.
+    Thread(Box<ThreadRecord>),
 }
 
 /// A string of a code object: how it is stored, and the bytes that were captured.
@@ -152,6 +158,8 @@ pub fn decode_record(bytes: &[u8]) -> Option<Record<'_>> {
         RecordKind::Fork => Record::Fork(ProcessRecord::read_from(bytes)?),
         RecordKind::Exec => Record::Exec(ProcessRecord::read_from(bytes)?),
         RecordKind::Exit => Record::Exit(ProcessRecord::read_from(bytes)?),
+        RecordKind::Adopted => Record::Adopted(ProcessRecord::read_from(bytes)?),
+        RecordKind::Thread => Record::Thread(Box::new(ThreadRecord::read_from(bytes)?)),
         RecordKind::Capture => {
             let capture = CaptureRecord::read_from(bytes)?;
             let start = size_of::<CaptureRecord>();

@@ -10,6 +10,7 @@ mod decode;
 mod python_layout;
 mod reason;
 mod records;
+mod threads;
 mod word;
 
 pub use decode::{CodeText, PlainData, Record, decode_record, unroll_section};
@@ -23,7 +24,9 @@ pub use records::{
     Configuration, LINE_TABLE_LNOTAB, LINE_TABLE_LNOTAB_UNSIGNED, LINE_TABLE_LOCATIONS,
     LINE_TABLE_RANGES, Lost, Mapping, PROCESS_NEVER_DEFER, PROCESS_PYTHON, PROCESS_READ,
     PROCESS_STARTS_TARGET, PROCESS_TARGET, Process, ProcessRecord, RecordHeader, RecordKind,
-    SAMPLE_BORROWED_MEMORY, SAMPLE_CALL_PER_FRAME, SAMPLE_DEFERRED, SAMPLE_NO_THREAD_STATE,
-    SAMPLE_PYTHON, SampleRecord, StackRecord, TextHeader, UnwindRow, limit,
+    RowTable, SAMPLE_ATTACHMENT_KNOWN, SAMPLE_BORROWED_MEMORY, SAMPLE_CALL_PER_FRAME,
+    SAMPLE_DEFERRED, SAMPLE_GIL_KNOWN, SAMPLE_HOLDS_GIL, SAMPLE_IS_ATTACHED, SAMPLE_LOOKED_AT,
+    SAMPLE_NO_THREAD_STATE, SAMPLE_PYTHON, SampleRecord, StackRecord, TextHeader, UnwindRow, limit,
 };
+pub use threads::{GilPlaces, THREAD_ENDS, THREAD_HAS_MOVED, THREAD_RUNS, ThreadRecord};
 pub use word::{Word, WordKind};

@@ -20,7 +20,10 @@ pub mod limit {
         MAX_TEXT_BYTES = 1024;
         MAX_LINE_TABLE_BYTES = 8192;
         ROWS_PER_SHARD = 65536;
-        MAX_ROW_SHARDS = 1024;
+        MAX_ROW_SHARDS = 4096;
+        MAX_ROW_TABLES = 131_072;
+        ROW_TABLE_TICK_SHIFT = 26;
+        ROWS_AWAITED = 2_147_483_647;
         MAX_MAPPINGS = 262_144;
         MAX_PROCESSES = 16384;
         MAX_THREAD_STATES = 16384;
@@ -31,6 +34,7 @@ pub mod limit {
         FRAME_BLOCK_BYTES = 128;
         CODE_BLOCK_BYTES = 256;
         CAPTURE_BYTES = 28672;
+        RED_ZONE_BYTES = 128;
         NO_OWNER = 65535;
         CODE_IDENTITY_NAME_BYTES = 64;
         CODE_IDENTITY_WORDS = 16;
@@ -53,6 +57,8 @@ pub enum RecordKind {
     Exec = 5,
     Exit = 6,
     Capture = 7,
+    Thread = 8,
+    Adopted = 9,
 }
 
 impl RecordKind {
@@ -65,6 +71,8 @@ impl RecordKind {
         (Self::Exec, "RECORD_EXEC"),
         (Self::Exit, "RECORD_EXIT"),
         (Self::Capture, "RECORD_CAPTURE"),
+        (Self::Thread, "RECORD_THREAD"),
+        (Self::Adopted, "RECORD_ADOPTED"),
     ];
 
     /// The kind of a number that came from the kernel.
@@ -104,6 +112,18 @@ pub struct UnwindRow {
     pub rule: u32,
 }
 
+/// `struct row_table`: the rows of one file, or of one mapping of generated code.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RowTable {
+    /// Index of the first row over all shards, and the number of rows in the upper half.
+    pub place: u64,
+    /// When a walk last looked here, in units of 2^26 ns of the monotonic clock; the kernel writes it.
+    pub last_used: u32,
+    /// 1: user space has not looked at the file's instructions yet, which can tell rows where there are none.
+    pub more_rows: u32,
+}
+
 /// `struct mapping`: one executable mapping.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -114,14 +134,10 @@ pub struct Mapping {
     pub end: u64,
     /// AVMA minus SVMA.
     pub load_bias: u64,
-    /// Index of the executable's first row, over all shards.
-    pub first_row: u32,
-    /// Rows; 0 when there is no table.
-    pub row_count: u32,
+    /// Index into `row_tables`; 0 when there is no table.
+    pub row_table: u32,
     /// The number user space gave the executable.
     pub executable: u32,
-    /// Zero.
-    pub reserved: u32,
 }
 
 /// Samples of this process are wanted.
@@ -157,8 +173,9 @@ pub struct Process {
     pub eval_above_entry: u32,
     /// Learnt by the kernel: the rule that leads from an eval call to its caller.
     pub eval_rule: u32,
-    /// Padding.
-    pub reserved: u32,
+    /// The process has ended, and this thread of it was the last: what it still does is sampled, in the kernel only. 0: it
+    /// lives.
+    pub last_thread: u32,
     /// Learnt by the kernel: the word of a native frame that is an eval call.
     pub eval_word: u64,
     /// Offsets of its CPython.
@@ -185,6 +202,16 @@ pub const SAMPLE_CALL_PER_FRAME: u32 = 4;
 pub const SAMPLE_NO_THREAD_STATE: u32 = 8;
 /// A child of vfork that has not run exec yet: its Python frames are its parent's.
 pub const SAMPLE_BORROWED_MEMORY: u32 = 16;
+/// Not of the clock: the thread was looked at while it did not run. Its [`ThreadRecord`] comes before it.
+pub const SAMPLE_LOOKED_AT: u32 = 32;
+/// With [`Configuration::gil`]: whether the thread holds the GIL is known.
+pub const SAMPLE_GIL_KNOWN: u32 = 64;
+/// It holds the GIL.
+pub const SAMPLE_HOLDS_GIL: u32 = 128;
+/// Of a free-threaded build: whether the thread is attached to its interpreter is known.
+pub const SAMPLE_ATTACHMENT_KNOWN: u32 = 256;
+/// It is attached.
+pub const SAMPLE_IS_ATTACHED: u32 = 512;
 
 /// `struct sample_record`: a sample whose stack is known by (cpu, slot).
 #[repr(C)]
@@ -343,10 +370,10 @@ pub struct CaptureRecord {
     pub tgid: u32,
     /// It belongs to the last sample of this CPU.
     pub cpu: u32,
-    /// Bytes of stack that follow, from `sp` upwards.
+    /// Bytes of stack that follow, upwards from `below` bytes below `sp`.
     pub captured: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// So many lie below the stack pointer: what leaf functions keep there, if it could be read.
+    pub below: u32,
     /// Instruction pointer.
     pub ip: u64,
     /// Stack pointer.
@@ -405,4 +432,16 @@ pub struct Configuration {
     pub capture: u32,
     /// 1: report every exec of the machine.
     pub report_every_exec: u32,
+    /// Say of each thread whether it holds the GIL, where the map `gils` says how to tell.
+    pub gil: u32,
+    /// 1: whatever is sampled becomes a target.
+    pub adopt: u32,
+    /// 1: only processes in the control group that the map holds.
+    pub in_control_group: u32,
+    /// 1: only processes of the name below.
+    pub has_name: u32,
+    /// viperf itself, which does not adopt itself.
+    pub own_tgid: u32,
+    /// The name that processes must have, filled up with NUL.
+    pub name: [u8; limit::THREAD_NAME_BYTES],
 }

@@ -1,75 +1,76 @@
-//! From raw stacks to the profile: addresses get their names here, each once.
+//! From raw stacks to the profile, as they come: addresses get their names here, each once.
+//!
+//! Names are looked up on a thread of their own. A sample is in the profile once all of its stack has names and the samples
+//! before it are there; one that waits for that is given out beside the profile, with the names that are known.
+//!
+//! Rows are only ever added, so a profile can be looked at after every step. When the row of a name is made:
+//!
+//! - a function's with its first stack: the kernel or the process has told its name before that stack was handed over;
+//! - a native function's when the names of the first stack with its address are asked for: files do not change their names; of
+//!   generated code, what the process has said by then;
+//! - a thread's or a process's with its first sample, and it is made anew in its place when another name is learnt: threads are
+//!   asked for their Python names for a second, and both rename themselves when they like.
+
+mod clerk;
+mod frames;
+mod names;
+mod naming;
+mod unnamed;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    time::SystemTime,
+    collections::{HashMap, HashSet, VecDeque},
+    mem,
+    sync::Arc,
+    time::{Instant, SystemTime},
 };
 
 use viperf_profile::{
-    Frame, FrameHandle, FrameKind, Function, FunctionHandle, Library, LibraryHandle, Process,
-    ProcessHandle, Profile, ProfileInformation, Sample, SourceRange, StackHandle, Thread,
-    ThreadHandle,
-};
-use viperf_symbolize::{
-    InlinedFunction, KernelSymbol, NativeSymbol, NoSymbol, Options, Symbolizer,
+    FrameHandle, FrameKind, FunctionHandle, ProcessHandle, Profile, ProfileInformation,
+    RecordingCost, Sample, StackHandle, Thread, ThreadHandle,
 };
 
-use crate::{RecordOptions, Target, recording::Recording, stacks::RawFrame, statistics::Costs};
+use crate::{
+    RecordOptions, Target,
+    code_objects::PythonFunction,
+    generated_code::GeneratedNames,
+    handover::{Arrival, Ended, News},
+    processes::ProcessDescription,
+    recording::RawSample,
+    stacks::{RawFrame, RawStack},
+    statistics::{Costs, SampleCounts},
+    threads::ThreadDescription,
+};
+use names::Names;
+use naming::Naming;
+use unnamed::Released;
 
-type Symbols<T> = HashMap<u64, Result<T, NoSymbol>>;
-
-/// <https://github.com/python/cpython/blob/v3.14.0/Python/ceval_macros.h>: `TAIL_CALL_FUNC`s are named so.
-const INSTRUCTION_PREFIX: &str = "_TAIL_CALL_";
-
-/// Every name that the stacks need.
-struct Names {
-    native: HashMap<u32, Symbols<NativeSymbol>>,
-    kernel: Symbols<KernelSymbol>,
-    /// By process description.
-    generated: HashMap<u32, Symbols<NativeSymbol>>,
-}
-
-/// Builds the profile; `symbolizing` hears of files done and files in all.
-pub(crate) fn build(
-    recording: &Recording,
-    options: &RecordOptions,
-    costs: &Costs,
-    started: SystemTime,
-    symbolizing: &mut dyn FnMut(usize, usize),
-) -> Profile {
-    let names = symbolize(recording, options, symbolizing);
-    let mut builder = Builder {
-        recording,
-        names,
-        profile: Profile::default(),
-        frames: HashMap::new(),
-        inlined: HashMap::new(),
-    };
-    builder.profile.information = information(options, costs, started);
-    builder.profile.lost = costs.lost_samples + recording.unknown_stacks;
-    let stacks = builder.add_stacks();
-    builder.add_samples(&stacks, options.period_ns());
-    builder.profile
-}
-
-fn information(options: &RecordOptions, costs: &Costs, started: SystemTime) -> ProfileInformation {
-    let since_epoch = started
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
+fn information(options: &RecordOptions) -> ProfileInformation {
     ProfileInformation {
         viperf_version: env!("CARGO_PKG_VERSION").to_owned(),
         hostname: viperf_process::read_hostname(),
         kernel: viperf_process::read_kernel_release(),
-        started_unix_ns: since_epoch.as_nanos() as u64,
-        duration_ns: costs.sampled_for.as_nanos() as u64,
+        started_unix_ns: 0,
+        duration_ns: 0,
         period_ns: options.period_ns(),
         rate_hz: options.rate_hz,
-        target: describe(&options.target),
+        target: describe(options),
+        cost: RecordingCost::default(),
     }
 }
 
-fn describe(target: &Target) -> String {
+fn describe(options: &RecordOptions) -> String {
+    let target = describe_target(&options.target);
+    match &options.name {
+        Some(name) => format!("{target} called {name}"),
+        None => target,
+    }
+}
+
+fn describe_target(target: &Target) -> String {
     match target {
+        Target::EveryProcess => "every process".to_owned(),
+        Target::ControlGroup(path) => format!("control group {}", path.display()),
+        Target::Container(prefix) => format!("container {prefix}"),
         Target::EveryPython => "every Python process".to_owned(),
         Target::Pids(pids) => {
             let numbers: Vec<String> = pids.iter().map(u32::to_string).collect();
@@ -83,448 +84,375 @@ fn describe(target: &Target) -> String {
     }
 }
 
-/// The addresses that need a name, each once.
-#[derive(Default)]
-struct Addresses {
-    native: BTreeMap<u32, BTreeSet<u64>>,
-    generated: BTreeMap<u32, BTreeSet<u64>>,
-    kernel: BTreeSet<u64>,
+/// What is known of a row that is made when it is first needed.
+#[derive(Debug)]
+struct Row<D, H> {
+    description: D,
+    made: Option<H>,
 }
 
-fn collect_addresses(recording: &Recording) -> Addresses {
-    let mut addresses = Addresses::default();
-    let stacks = recording.stacks.all().iter();
-    for frame in stacks.flat_map(|stack| &stack.frames) {
-        match *frame {
-            RawFrame::Native { executable, svma } | RawFrame::Interpreter { executable, svma } => {
-                addresses.native.entry(executable).or_default().insert(svma);
-            }
-            RawFrame::Kernel(address) => {
-                addresses.kernel.insert(address);
-            }
-            RawFrame::Address { process, address } => {
-                let generated = addresses.generated.entry(process).or_default();
-                generated.insert(address);
-            }
-            RawFrame::Python { .. } | RawFrame::Reason(_) => {}
+impl<D, H: Copy> Row<D, H> {
+    fn waiting(description: D) -> Self {
+        Self {
+            description,
+            made: None,
         }
     }
-    addresses
-}
 
-fn symbolize(
-    recording: &Recording,
-    options: &RecordOptions,
-    symbolizing: &mut dyn FnMut(usize, usize),
-) -> Names {
-    let addresses = collect_addresses(recording);
-    let symbolizer = Symbolizer::new(Options {
-        inlined_functions: options.inlined_functions,
-        ..Options::default()
-    });
-    let total = addresses.native.len() + 1;
-    let mut names = Names {
-        native: HashMap::new(),
-        kernel: HashMap::new(),
-        generated: HashMap::new(),
-    };
-    for (done, (number, addresses)) in addresses.native.into_iter().enumerate() {
-        symbolizing(done, total);
-        let executable = recording.executables.find(number);
-        let Some(executable) = executable else {
-            continue;
-        };
-        let path = executable.path();
-        let file = executable.native_file(&path);
-        let named = name_each(addresses, |each| symbolizer.symbolize_native(&file, each));
-        names.native.insert(number, named);
+    /// Nothing is made if it names something that does not exist.
+    fn handle_or_none(&mut self, make: impl FnOnce(&D) -> Option<H>) -> Option<H> {
+        if self.made.is_none() {
+            self.made = make(&self.description);
+        }
+        self.made
     }
-    symbolizing(total - 1, total);
-    names.kernel = name_each(addresses.kernel, |each| symbolizer.symbolize_kernel(each));
-    for (process, addresses) in addresses.generated {
-        let find = |address: &u64| recording.generated.find(process, *address);
-        let named = name_each(addresses, |each| each.iter().map(find).collect());
-        names.generated.insert(process, named);
-    }
-    symbolizing(total, total);
-    names
 }
 
-/// Each address beside its name; `symbolize` gives one for each, in their order.
-fn name_each<T>(
-    addresses: BTreeSet<u64>,
-    symbolize: impl FnOnce(&[u64]) -> Vec<Result<T, NoSymbol>>,
-) -> Symbols<T> {
-    let addresses: Vec<u64> = addresses.into_iter().collect();
-    let names = symbolize(&addresses);
-    addresses.into_iter().zip(names).collect()
+/// A stack; its rows are made when its addresses have names.
+#[derive(Debug)]
+struct KnownStack {
+    raw: RawStack,
+    handle: Option<StackHandle>,
 }
 
-struct Builder<'recording> {
-    recording: &'recording Recording,
+/// Makes the profile, a step at a time.
+#[derive(Debug)]
+pub(crate) struct Builder {
     names: Names,
     profile: Profile,
     frames: HashMap<RawFrame, FrameHandle>,
     /// Those inlined into a native frame, innermost first; only where there are any.
     inlined: HashMap<RawFrame, Vec<FrameHandle>>,
+    /// By their numbers.
+    functions: Vec<PythonFunction>,
+    /// The rows of those that the profile has.
+    made_functions: HashMap<u32, FunctionHandle>,
+    stacks: HashMap<u32, KnownStack>,
+    /// The number of the next stack that comes.
+    next_stack: u32,
+    naming: Naming,
+    processes: HashMap<u32, Row<ProcessDescription, ProcessHandle>>,
+    threads: HashMap<u32, Row<ThreadDescription, ThreadHandle>>,
+    /// Samples before which others may still come.
+    waiting: Vec<RawSample>,
+    /// Samples that are to be put into the profile, in this order.
+    released: Released,
+    /// When they came, the earliest first.
+    arrivals: VecDeque<Arrival>,
+    /// Those whose last samples may not be in the profile yet, the earliest first.
+    ended: VecDeque<Ended>,
+    /// Processes that have samples and have not ended.
+    sampled: HashSet<u32>,
+    /// The threads of each process, by their numbers.
+    threads_of: HashMap<u32, Vec<u32>>,
+    /// Up to which time samples may be put into the profile.
+    released_ns: u64,
+    first_ns: Option<u64>,
+    counts: SampleCounts,
 }
 
-impl Builder<'_> {
-    /// By stack number; `None` for a stack without frames.
-    fn add_stacks(&mut self) -> Vec<Option<StackHandle>> {
-        let recording = self.recording;
-        let mut handles = Vec::with_capacity(recording.stacks.all().len());
-        for stack in recording.stacks.all() {
-            let mut frames: Vec<FrameHandle> = Vec::with_capacity(stack.frames.len());
-            for (index, frame) in stack.frames.iter().enumerate() {
-                let caller = stack.frames.get(index + 1);
-                let frame = self.part_of_eval(*frame, caller);
-                let itself = self.frame(frame);
-                frames.extend(self.inlined.get(&frame).into_iter().flatten());
-                frames.push(itself);
-            }
-            if frames.is_empty() {
-                frames.push(self.plain_frame(
-                    "no frames of the kinds asked for",
-                    FrameKind::Incomplete,
-                    0,
-                ));
-            }
-            handles.push(self.profile.intern_stack_leaf_first(frames));
-        }
-        handles
-    }
-
-    /// In an interpreter built with tail calls (clang, 3.14 and later) eval itself jumps to one function per instruction,
-    /// of which one is on the stack above it: part of the eval call, not something that Python has called.
-    fn part_of_eval(&self, frame: RawFrame, caller: Option<&RawFrame>) -> RawFrame {
-        let (RawFrame::Native { executable, svma }, Some(RawFrame::Interpreter { .. })) =
-            (frame, caller)
-        else {
-            return frame;
-        };
-        let symbols = self.names.native.get(&executable);
-        let name = symbols.and_then(|symbols| symbols.get(&svma)?.as_ref().ok());
-        let is_instruction = match name {
-            Some(symbol) => symbol.name.starts_with(INSTRUCTION_PREFIX),
-            // The names of instructions are local: a stripped interpreter has lost them.
-            None => self.recording.executables.has_tail_calls(executable),
-        };
-        match is_instruction {
-            true => RawFrame::Interpreter { executable, svma },
-            false => frame,
+impl Builder {
+    pub(crate) fn new(options: &RecordOptions, generating: Arc<GeneratedNames>) -> Self {
+        Self {
+            names: Names::new(options.inlined_functions, generating),
+            profile: Profile {
+                information: information(options),
+                ..Profile::default()
+            },
+            frames: HashMap::new(),
+            inlined: HashMap::new(),
+            functions: Vec::new(),
+            made_functions: HashMap::new(),
+            stacks: HashMap::new(),
+            next_stack: 0,
+            naming: Naming::default(),
+            processes: HashMap::new(),
+            threads: HashMap::new(),
+            waiting: Vec::new(),
+            released: Released::default(),
+            arrivals: VecDeque::new(),
+            ended: VecDeque::new(),
+            sampled: HashSet::new(),
+            threads_of: HashMap::new(),
+            released_ns: 0,
+            first_ns: None,
+            counts: SampleCounts::default(),
         }
     }
 
-    fn add_samples(&mut self, stacks: &[Option<StackHandle>], weight_ns: u64) {
-        let recording = self.recording;
-        let first_ns = recording
-            .samples
-            .iter()
-            .map(|sample| sample.time_ns)
-            .min()
-            .unwrap_or(0);
-        let processes = self.add_processes();
-        let mut threads: HashMap<u32, ThreadHandle> = HashMap::new();
-        for sample in &recording.samples {
-            let index = sample.stack.0 as usize;
-            let (Some(Some(stack)), Some(raw)) =
-                (stacks.get(index), recording.stacks.all().get(index))
-            else {
+    /// Takes what is new; it is in the profile after the next step, new names of rows at once.
+    pub(crate) fn take(&mut self, news: News) {
+        let News {
+            files,
+            functions,
+            stacks,
+            processes,
+            threads,
+            mut samples,
+            arrivals,
+            ended,
+        } = news;
+        self.names.files.extend(files);
+        self.functions.extend(functions);
+        for raw in stacks {
+            let handle = None;
+            self.stacks
+                .insert(self.next_stack, KnownStack { raw, handle });
+            self.next_stack += 1;
+        }
+        for (index, description) in processes {
+            self.take_process(index, description);
+        }
+        for (number, description) in threads {
+            self.take_thread(number, description);
+        }
+        self.waiting.append(&mut samples);
+        self.arrivals.extend(arrivals);
+        self.ended.extend(ended);
+    }
+
+    fn take_process(&mut self, index: u32, description: ProcessDescription) {
+        let profile = &mut self.profile;
+        let row = self.processes.entry(index);
+        row.and_modify(|row| {
+            if let Some(handle) = &mut row.made {
+                let renamed = description.intern(&mut profile.strings);
+                *handle = profile.processes.replace(*handle, renamed);
+            }
+            row.description = description.clone();
+        })
+        .or_insert_with(|| Row::waiting(description));
+    }
+
+    fn take_thread(&mut self, number: u32, description: ThreadDescription) {
+        if !self.threads.contains_key(&number) {
+            let of_process = self.threads_of.entry(description.process);
+            of_process.or_default().push(number);
+        }
+        let profile = &mut self.profile;
+        let row = self.threads.entry(number);
+        row.and_modify(|row| {
+            if let Some(handle) = &mut row.made
+                && let Some(old) = profile.threads.find(*handle).copied()
+            {
+                let name = profile.strings.intern(&description.name);
+                *handle = profile.threads.replace(*handle, Thread { name, ..old });
+            }
+            row.description = description.clone();
+        })
+        .or_insert_with(|| Row::waiting(description));
+    }
+
+    /// One step: the samples that came before `until`, as far as there are names for them; all samples when that is `None`.
+    /// `naming` hears of parts done and parts in all.
+    pub(crate) fn grow(&mut self, until: Option<Instant>, naming: &mut dyn FnMut(usize, usize)) {
+        self.release(until);
+        match until {
+            Some(_) => self.name_some(naming),
+            None => self.name_all(naming),
+        }
+        self.add_samples();
+        self.forget_ended(until.is_none());
+    }
+
+    /// Lets go what was needed to name samples of processes that are gone: all of them are in the profile.
+    fn forget_ended(&mut self, all: bool) {
+        let until = self.released.added_until(self.counts.all);
+        let is_past = |ended: &mut Ended| all || until.is_some_and(|until| ended.at <= until);
+        let mut with_code = HashSet::new();
+        while let Some(Ended { process, .. }) = self.ended.pop_front_if(is_past) {
+            self.processes.remove(&process);
+            self.sampled.remove(&process);
+            for thread in self.threads_of.remove(&process).unwrap_or_default() {
+                self.threads.remove(&thread);
+            }
+            if self.names.forget_generated(process) {
+                with_code.insert(process);
+            }
+        }
+        if !with_code.is_empty() {
+            let is_gone = |frame: &RawFrame| matches!(frame, RawFrame::Address { process, .. } if with_code.contains(process));
+            self.frames.retain(|frame, _| !is_gone(frame));
+        }
+    }
+
+    /// What had come by then has nothing before it that is still to come.
+    fn release(&mut self, until: Option<Instant>) {
+        match until {
+            None => self.released_ns = u64::MAX,
+            Some(until) => {
+                let is_past = |arrival: &mut Arrival| arrival.at <= until;
+                while let Some(arrival) = self.arrivals.pop_front_if(is_past) {
+                    self.released_ns = self.released_ns.max(arrival.latest_ns);
+                }
+            }
+        }
+        let released_ns = self.released_ns;
+        let mut samples: Vec<RawSample> = self
+            .waiting
+            .extract_if(.., |sample| sample.time_ns <= released_ns)
+            .filter(|sample| {
+                self.stacks.contains_key(&sample.stack.0)
+                    && self.threads.contains_key(&sample.thread)
+            })
+            .collect();
+        samples.sort_by_key(|sample| sample.time_ns);
+        if let Some(first) = samples.first() {
+            self.first_ns.get_or_insert(first.time_ns);
+        }
+        self.released.put(samples, until);
+    }
+
+    /// Figures that the profile holds, too.
+    pub(crate) fn note_costs(&mut self, costs: &Costs, started: Option<&SystemTime>) {
+        let since_epoch = started.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+        let information = &mut self.profile.information;
+        information.started_unix_ns = since_epoch.unwrap_or_default().as_nanos() as u64;
+        information.duration_ns = costs.sampled_for.as_nanos() as u64;
+        let usage = viperf_process::read_own_usage();
+        information.cost = RecordingCost {
+            bpf_time_ns: costs.run_time_ns,
+            cpu_time_ns: usage.cpu.as_nanos() as u64,
+            peak_memory_bytes: usage.peak_rss_bytes,
+            bpf_map_bytes: costs.map_bytes,
+            first_sample_ns: costs.first_sample.map(|time| time.as_nanos() as u64),
+            samples_without_python: costs.samples_without_python,
+            lowest_rate_hz: costs.lowest_rate_hz.unwrap_or(0),
+        };
+        self.profile.lost = costs.lost_samples;
+    }
+
+    /// The profile as it is after the last step.
+    pub(crate) fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// The profile.
+    pub(crate) fn into_profile(self) -> Profile {
+        self.profile
+    }
+
+    /// How many samples have been put into the profile.
+    pub(crate) fn sample_counts(&self) -> SampleCounts {
+        self.counts
+    }
+
+    /// Keeps what is distinct and lets go what has been looked at.
+    pub(crate) fn let_samples_go(&mut self) {
+        self.profile.samples.clear();
+    }
+
+    /// Lets rows and samples go. Nobody has a handle of the old profile: what is known without one is kept, and gets its rows when
+    /// it is needed again.
+    pub(crate) fn begin_anew(&mut self) {
+        self.profile = Profile {
+            information: self.profile.information.clone(),
+            incomplete: mem::take(&mut self.profile.incomplete),
+            lost: self.profile.lost,
+            ..Profile::default()
+        };
+        self.frames.clear();
+        self.inlined.clear();
+        self.made_functions.clear();
+        for row in self.processes.values_mut() {
+            row.made = None;
+        }
+        for row in self.threads.values_mut() {
+            row.made = None;
+        }
+        let waiting = self.waiting.iter().chain(self.released.iter());
+        let waiting: HashSet<u32> = waiting.map(|sample| sample.stack.0).collect();
+        let named = self.naming.named();
+        self.stacks.retain(|number, stack| {
+            stack.handle = None;
+            // Whoever takes samples has forgotten what only we have.
+            *number >= named || Arc::strong_count(&stack.raw.frames) > 1 || waiting.contains(number)
+        });
+    }
+
+    fn stack(&mut self, number: u32) -> Option<(StackHandle, Option<viperf_abi::Reason>)> {
+        let known = self.stacks.get(&number)?;
+        let incomplete = known.raw.incomplete;
+        if let Some(handle) = known.handle {
+            return Some((handle, incomplete));
+        }
+        let raw = known.raw.clone();
+        let handle = self.add_stack(&raw)?;
+        if let Some(known) = self.stacks.get_mut(&number) {
+            known.handle = Some(handle);
+        }
+        Some((handle, incomplete))
+    }
+
+    fn add_stack(&mut self, stack: &RawStack) -> Option<StackHandle> {
+        let mut frames: Vec<FrameHandle> = Vec::with_capacity(stack.frames.len());
+        for (index, frame) in stack.frames.iter().enumerate() {
+            let caller = stack.frames.get(index + 1);
+            let frame = self.part_of_eval(*frame, caller);
+            let itself = self.frame(frame);
+            frames.extend(self.inlined.get(&frame).into_iter().flatten());
+            frames.push(itself);
+        }
+        if frames.is_empty() {
+            frames.push(self.plain_frame(
+                "no frames of the kinds asked for",
+                FrameKind::Incomplete,
+                0,
+            ));
+        }
+        self.profile.intern_stack_leaf_first(frames)
+    }
+
+    /// The samples that are next, as far as their stacks have names.
+    fn add_samples(&mut self) {
+        let named = self.naming.named();
+        let first_ns = self.first_ns.unwrap_or_default();
+        while let Some(sample) = self.released.take_if(|sample| sample.stack.0 < named) {
+            let Some((stack, incomplete)) = self.stack(sample.stack.0) else {
                 continue;
             };
-            let Some(process) = processes.get(&sample.process) else {
+            let Some(thread) = self.thread(sample.thread) else {
                 continue;
             };
-            let Some(sampled) = recording.threads.find(sample.thread) else {
-                continue;
-            };
-            let thread = *threads.entry(sample.thread).or_insert_with(|| {
-                let name = recording.threads.name(sampled);
-                let name = self.profile.strings.intern(&name);
-                self.profile.threads.intern(Thread {
-                    process: *process,
-                    tid: sampled.tid,
-                    name,
-                })
-            });
-            if let Some(reason) = raw.incomplete {
-                *self
-                    .profile
-                    .incomplete
-                    .entry(reason.text().to_owned())
-                    .or_default() += 1;
+            self.counts.all += 1;
+            match incomplete {
+                None => self.counts.complete += 1,
+                Some(reason) => self.profile.count_incomplete(reason.text()),
             }
             self.profile.samples.push(Sample {
-                time_ns: sample.time_ns - first_ns,
-                weight_ns,
+                // One that comes later than all others may be older than the first.
+                time_ns: sample.time_ns.saturating_sub(first_ns),
+                weight_ns: sample.weight_ns.into(),
                 cpu: sample.cpu,
                 thread,
-                stack: *stack,
-                complete: raw.incomplete.is_none(),
+                stack,
+                complete: incomplete.is_none(),
             });
         }
-        self.profile.sort_samples();
     }
 
-    /// Those that have samples, by index of their description.
-    fn add_processes(&mut self) -> HashMap<u32, ProcessHandle> {
-        let recording = self.recording;
-        let sampled: BTreeSet<u32> = recording
-            .samples
-            .iter()
-            .map(|sample| sample.process)
-            .collect();
-        let mut handles = HashMap::new();
-        for index in sampled {
-            let Some(process) = recording.processes.descriptions().get(index as usize) else {
-                continue;
-            };
-            let name = self.profile.strings.intern(&process.name);
-            let command_line = self.profile.strings.intern(&process.command_line);
-            let python_version = process
-                .python_version
-                .as_ref()
-                .map(|version| self.profile.strings.intern(version));
-            let handle = self.profile.processes.intern(Process {
-                pid: process.pid,
-                parent_pid: process.parent,
+    fn thread(&mut self, number: u32) -> Option<ThreadHandle> {
+        let (profile, processes) = (&mut self.profile, &mut self.processes);
+        let sampled = &mut self.sampled;
+        let row = self.threads.get_mut(&number)?;
+        row.handle_or_none(|description| {
+            let process = processes.get_mut(&description.process)?;
+            let process = process.handle_or_none(|process| {
+                if sampled.insert(description.process) {
+                    self.counts.processes += 1;
+                }
+                let process = process.intern(&mut profile.strings);
+                Some(profile.processes.intern(process))
+            })?;
+            let name = profile.strings.intern(&description.name);
+            Some(profile.threads.intern(Thread {
+                process,
+                tid: description.tid,
                 name,
-                command_line,
-                python_version,
-                start_time_ns: 0,
-            });
-            handles.insert(index, handle);
-        }
-        handles
-    }
-
-    fn frame(&mut self, raw: RawFrame) -> FrameHandle {
-        if let Some(handle) = self.frames.get(&raw) {
-            return *handle;
-        }
-        let handle = match raw {
-            RawFrame::Kernel(address) => self.kernel_frame(address),
-            RawFrame::Native { executable, svma } => {
-                self.add_inlined(raw, executable, svma, FrameKind::Native);
-                self.native_frame(executable, svma, FrameKind::Native)
-            }
-            RawFrame::Interpreter { executable, svma } => {
-                self.add_inlined(raw, executable, svma, FrameKind::Interpreter);
-                self.native_frame(executable, svma, FrameKind::Interpreter)
-            }
-            RawFrame::Address { process, address } => self.generated_frame(process, address),
-            RawFrame::Python { function, source } => self.python_frame(function, source),
-            RawFrame::Reason(reason) => self.plain_frame(reason.text(), FrameKind::Incomplete, 0),
-        };
-        self.frames.insert(raw, handle);
-        handle
-    }
-
-    fn python_frame(&mut self, function: u32, source: SourceRange) -> FrameHandle {
-        let Some(python) = self.recording.codes.function(function) else {
-            return self.plain_frame("[unknown function]", FrameKind::Python, 0);
-        };
-        let name = self.profile.strings.intern(&python.qualname);
-        let file = Some(self.profile.strings.intern(&python.filename));
-        let function = Function {
-            name,
-            file,
-            library: None,
-            first_line: python.first_line,
-            kind: FrameKind::Python,
-        };
-        let function = self.profile.functions.intern(function);
-        self.profile.frames.intern(Frame {
-            function,
-            source,
-            address: 0,
-            inlined: false,
-        })
-    }
-
-    /// What was inlined into the eval call is as much part of the interpreter as the call itself.
-    fn add_inlined(&mut self, raw: RawFrame, executable: u32, svma: u64, kind: FrameKind) {
-        let symbols = self.names.native.get(&executable);
-        let symbol = symbols.and_then(|symbols| symbols.get(&svma)?.as_ref().ok());
-        let Some(symbol) = symbol.filter(|symbol| !symbol.inlined.is_empty()) else {
-            return;
-        };
-        let library = intern_file(&mut self.profile, self.recording, executable);
-        let profile = &mut self.profile;
-        let frames = symbol
-            .inlined
-            .iter()
-            .map(|inlined| intern_inlined(profile, inlined, svma, library, kind));
-        self.inlined.insert(raw, frames.collect());
-    }
-
-    fn native_frame(&mut self, executable: u32, svma: u64, kind: FrameKind) -> FrameHandle {
-        let library = intern_file(&mut self.profile, self.recording, executable);
-        let symbol = self
-            .names
-            .native
-            .get(&executable)
-            .and_then(|symbols| symbols.get(&svma));
-        let (function, line) = match symbol {
-            Some(Ok(symbol)) => {
-                let line = symbol.line.unwrap_or(0);
-                (
-                    intern_native(&mut self.profile, symbol, library, kind),
-                    line,
-                )
-            }
-            _ => {
-                let name = self.recording.executables.find(executable);
-                let name = name.map_or("?", |executable| executable.name.as_str());
-                let name = format!("[{name}+{svma:#x}]");
-                let function = intern_function(&mut self.profile, &name, Some(library), kind);
-                (function, 0)
-            }
-        };
-        self.profile.frames.intern(Frame {
-            function,
-            source: SourceRange::from_line(line),
-            address: svma,
-            inlined: false,
-        })
-    }
-
-    fn generated_frame(&mut self, process: u32, address: u64) -> FrameHandle {
-        let symbol = self
-            .names
-            .generated
-            .get(&process)
-            .and_then(|symbols| symbols.get(&address));
-        let line = match symbol {
-            Some(Ok(symbol)) => symbol.line.unwrap_or(0),
-            _ => 0,
-        };
-        let function = match symbol {
-            Some(Ok(symbol)) => {
-                let library = intern_library(&mut self.profile, "[generated code]");
-                intern_native(&mut self.profile, symbol, library, FrameKind::Native)
-            }
-            _ => intern_function(
-                &mut self.profile,
-                "[code without a file]",
-                None,
-                FrameKind::Native,
-            ),
-        };
-        self.profile.frames.intern(Frame {
-            function,
-            source: SourceRange::from_line(line),
-            address,
-            inlined: false,
-        })
-    }
-
-    fn kernel_frame(&mut self, address: u64) -> FrameHandle {
-        match self.names.kernel.get(&address) {
-            Some(Ok(symbol)) => {
-                let library = symbol.module.as_deref();
-                let library = library.map(|name| intern_library(&mut self.profile, name));
-                let function =
-                    intern_function(&mut self.profile, &symbol.name, library, FrameKind::Kernel);
-                self.profile.frames.intern(Frame {
-                    function,
-                    source: SourceRange::default(),
-                    address,
-                    inlined: false,
-                })
-            }
-            _ => self.plain_frame("[kernel]", FrameKind::Kernel, address),
-        }
-    }
-
-    fn plain_frame(&mut self, name: &str, kind: FrameKind, address: u64) -> FrameHandle {
-        let function = intern_function(&mut self.profile, name, None, kind);
-        self.profile.frames.intern(Frame {
-            function,
-            source: SourceRange::default(),
-            address,
-            inlined: false,
+            }))
         })
     }
 }
 
-/// The library that an executable is in the profile.
-fn intern_file(profile: &mut Profile, recording: &Recording, executable: u32) -> LibraryHandle {
-    let Some(found) = recording.executables.find(executable) else {
-        return intern_library(profile, "?");
-    };
-    let strings = &mut profile.strings;
-    let library = Library {
-        name: strings.intern(&found.name),
-        path: Some(strings.intern(&found.original_path.to_string_lossy())),
-        build_id: found.build_id.as_ref().map(|id| strings.intern(id)),
-    };
-    profile.libraries.intern(library)
-}
-
-fn intern_library(profile: &mut Profile, name: &str) -> LibraryHandle {
-    let name = profile.strings.intern(name);
-    profile.libraries.intern(Library::named(name))
-}
-
-fn intern_native(
-    profile: &mut Profile,
-    symbol: &NativeSymbol,
-    library: LibraryHandle,
-    kind: FrameKind,
-) -> FunctionHandle {
-    let name = profile.strings.intern(&symbol.name);
-    let file = symbol
-        .file
-        .as_ref()
-        .map(|file| profile.strings.intern(file));
-    let library = Some(library);
-    profile.functions.intern(Function {
-        name,
-        file,
-        library,
-        first_line: 0,
-        kind,
-    })
-}
-
-fn intern_inlined(
-    profile: &mut Profile,
-    inlined: &InlinedFunction,
-    svma: u64,
-    library: LibraryHandle,
-    kind: FrameKind,
-) -> FrameHandle {
-    let file = inlined.file.as_ref();
-    let function = Function {
-        name: profile.strings.intern(&inlined.name),
-        file: file.map(|file| profile.strings.intern(file)),
-        library: Some(library),
-        first_line: 0,
-        kind,
-    };
-    let function = profile.functions.intern(function);
-    profile.frames.intern(Frame {
-        function,
-        source: SourceRange::from_line(inlined.line.unwrap_or(0)),
-        address: svma,
-        inlined: true,
-    })
-}
-
-fn intern_function(
-    profile: &mut Profile,
-    name: &str,
-    library: Option<LibraryHandle>,
-    kind: FrameKind,
-) -> FunctionHandle {
-    let name = profile.strings.intern(name);
-    profile.functions.intern(Function {
-        name,
-        file: None,
-        library,
-        first_line: 0,
-        kind,
-    })
-}
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,9 @@
 //! Code objects by the numbers that the kernel gave them: names and lines.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, HashSet},
+    rc::Rc,
+};
 
 use viperf_abi::{CODE_SHIM, CodeRecord, CodeText};
 use viperf_cpython::{
@@ -21,8 +24,8 @@ pub(crate) struct PythonFunction {
     pub(crate) first_line: u32,
 }
 
-/// One code object.
-#[derive(Debug)]
+/// What a code object says. Each process has code objects of its own, and most of them say what those of others do.
+#[derive(Debug, PartialEq, Eq, Hash)]
 struct Definition {
     /// Index into the functions; `None` for CPython's own trampolines, which are not shown.
     function: Option<u32>,
@@ -42,12 +45,22 @@ pub(crate) enum Place {
     Unknown,
 }
 
+/// So many distinct definitions are kept before those that no process has any more are looked for.
+const FEWEST_KEPT: usize = 4096;
+
 /// All definitions of a recording.
 #[derive(Debug, Default)]
 pub(crate) struct CodeObjects {
-    definitions: HashMap<u32, Definition>,
-    functions: Vec<PythonFunction>,
+    definitions: HashMap<u32, Rc<Definition>>,
+    /// The ids that belong to a process, by its epoch.
+    by_epoch: HashMap<u32, Vec<u32>>,
+    /// Each that is in use, once; and some that were.
+    distinct: HashSet<Rc<Definition>>,
+    /// How many there may be until those that were are let go.
+    sweep_at: usize,
     by_function: HashMap<PythonFunction, u32>,
+    /// Those that have not been handed over, in the order of their numbers.
+    new_functions: Vec<PythonFunction>,
     methods: MethodNames,
 }
 
@@ -112,9 +125,9 @@ impl CodeObjects {
         Place::Line { function, source }
     }
 
-    /// The function with this index.
-    pub(crate) fn function(&self, index: u32) -> Option<&PythonFunction> {
-        self.functions.get(index as usize)
+    /// The functions that are new since the last call, in the order of their numbers.
+    pub(crate) fn take_new(&mut self) -> Vec<PythonFunction> {
+        std::mem::take(&mut self.new_functions)
     }
 
     fn insert(
@@ -123,26 +136,53 @@ impl CodeObjects {
         function: Option<PythonFunction>,
         line_table: Vec<u8>,
     ) {
+        let number = self.by_function.len() as u32;
         let function = function.map(|function| {
             *self
                 .by_function
                 .entry(function)
                 .or_insert_with_key(|function| {
-                    self.functions.push(function.clone());
-                    self.functions.len() as u32 - 1
+                    self.new_functions.push(function.clone());
+                    number
                 })
         });
         let first_line = record.first_line;
         let lines = line_table_kind(record.line_table_kind)
             .map(|kind| LineTable::decode(kind, line_table, first_line));
-        self.definitions.insert(
-            record.id,
-            Definition {
-                function,
-                lines,
-                first_line,
-            },
-        );
+        let definition = Definition {
+            function,
+            lines,
+            first_line,
+        };
+        let definition = match self.distinct.get(&definition) {
+            Some(known) => Rc::clone(known),
+            None => {
+                self.sweep();
+                let new = Rc::new(definition);
+                self.distinct.insert(Rc::clone(&new));
+                new
+            }
+        };
+        self.definitions.insert(record.id, definition);
+        self.by_epoch
+            .entry(record.epoch)
+            .or_default()
+            .push(record.id);
+    }
+
+    /// A process is gone, and all of its stacks have come.
+    pub(crate) fn forget(&mut self, epoch: u32) {
+        for id in self.by_epoch.remove(&epoch).into_iter().flatten() {
+            self.definitions.remove(&id);
+        }
+    }
+
+    /// Lets definitions go that no process has any more, once they may be half of all.
+    fn sweep(&mut self) {
+        if self.distinct.len() >= self.sweep_at.max(FEWEST_KEPT) {
+            self.distinct.retain(|kept| Rc::strong_count(kept) > 1);
+            self.sweep_at = 2 * self.distinct.len();
+        }
     }
 }
 
@@ -195,4 +235,69 @@ fn as_text(text: CodeText<'_>) -> String {
         decoded.push('…');
     }
     decoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(id: u32, epoch: u32) -> CodeRecord {
+        CodeRecord {
+            header: viperf_abi::RecordHeader::default(),
+            id,
+            epoch,
+            tgid: 1,
+            first_line: 7,
+            address: 0x1000,
+            flags: 0,
+            line_table_size: 0,
+            line_table_captured: 0,
+            line_table_kind: 0,
+            line_table_address: 0,
+            qualname: viperf_abi::TextHeader::default(),
+            filename: viperf_abi::TextHeader::default(),
+            class_address: 0,
+            class_name: [0; viperf_abi::limit::CLASS_NAME_BYTES],
+            qualname_bytes: [0; viperf_abi::limit::MAX_TEXT_BYTES],
+            filename_bytes: [0; viperf_abi::limit::MAX_TEXT_BYTES],
+        }
+    }
+
+    fn function(name: &str) -> Option<PythonFunction> {
+        Some(PythonFunction {
+            qualname: name.to_owned(),
+            filename: "a.py".to_owned(),
+            first_line: 7,
+        })
+    }
+
+    #[test]
+    fn what_two_processes_have_in_common_is_kept_once_and_as_long_as_one_lives() {
+        let mut codes = CodeObjects::default();
+        codes.insert(&record(1, 10), function("f"), vec![1, 2]);
+        codes.insert(&record(2, 20), function("f"), vec![1, 2]);
+        codes.insert(&record(3, 20), function("g"), vec![1, 2]);
+        assert_eq!((codes.definitions.len(), codes.distinct.len()), (3, 2));
+        codes.forget(20);
+        assert_eq!(codes.place(2, 0), Place::Unknown);
+        assert!(matches!(codes.place(1, 0), Place::Line { function: 0, .. }));
+        codes.forget(10);
+        assert!(codes.definitions.is_empty() && codes.by_epoch.is_empty());
+    }
+
+    #[test]
+    fn definitions_that_no_process_has_are_let_go_and_others_stay() {
+        let mut codes = CodeObjects::default();
+        codes.insert(&record(0, 1), function("stays"), Vec::new());
+        for id in 1..=3 * FEWEST_KEPT as u32 {
+            codes.insert(&record(id, 2), function(&format!("f{id}")), Vec::new());
+            codes.forget(2);
+        }
+        assert!(
+            codes.distinct.len() <= FEWEST_KEPT,
+            "{}",
+            codes.distinct.len()
+        );
+        assert!(matches!(codes.place(0, 0), Place::Line { .. }));
+    }
 }

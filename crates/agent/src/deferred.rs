@@ -1,8 +1,10 @@
 //! Samples that the kernel could not walk to the end, because a mapping was new: user space walks on, from the registers
 //! and the stack as they were, once it has read the mappings. So the first sample after an exec or a `dlopen` is kept.
 
+use std::{cell::Cell, rc::Rc};
+
 use viperf_abi::{CaptureRecord, Mapping, Reason, SAMPLE_PYTHON, SampleRecord, Word, limit};
-use viperf_sample::Sampler;
+use viperf_sample::RowSearch;
 use viperf_unwind::{NativeFrame, Registers, Rule, WalkEnd, walk};
 
 use crate::stacks::Sections;
@@ -13,8 +15,36 @@ pub(crate) struct Deferred {
     pub(crate) sample: SampleRecord,
     pub(crate) sections: Sections,
     pub(crate) registers: Registers,
-    /// From the stack pointer upwards.
     pub(crate) stack: Vec<u8>,
+    /// Where the stack begins: a little below the stack pointer.
+    pub(crate) stack_start: u64,
+    /// What it waits for.
+    pub(crate) awaits: Option<Awaited>,
+}
+
+/// Of all samples that waited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Deferrals {
+    pub(crate) samples: u64,
+    /// From the sample to its end.
+    pub(crate) longest_ns: u64,
+}
+
+impl Deferrals {
+    /// A sample of that time has been walked to its end.
+    pub(crate) fn note(&mut self, sample_ns: u64, now_ns: u64) {
+        self.samples += 1;
+        self.longest_ns = self.longest_ns.max(now_ns.saturating_sub(sample_ns));
+    }
+}
+
+/// Rows that a sample waits for. Its process may be gone before they come.
+#[derive(Debug)]
+pub(crate) struct Awaited {
+    /// The executable whose rows they are.
+    pub(crate) executable: u32,
+    pub(crate) mappings: Rc<[Mapping]>,
+    pub(crate) python: Option<u32>,
 }
 
 /// The registers of a capture.
@@ -27,23 +57,41 @@ pub(crate) fn registers(capture: &CaptureRecord) -> Registers {
     }
 }
 
-/// Walks again, with the mappings as they are known now: the sections as the kernel would have sent them. `python` is the
-/// executable that holds the interpreter, of which the kernel may not have known. True when the walk came to its root.
+/// How far a walk came.
+pub(crate) struct Finished {
+    /// As the kernel would have sent them.
+    pub(crate) sections: Sections,
+    /// To its root.
+    pub(crate) is_whole: bool,
+    /// It ended in this executable, whose rows are not here.
+    pub(crate) awaits: Option<u32>,
+    /// Or whose rows are, but none for the place.
+    pub(crate) lacks_row: Option<u32>,
+}
+
+/// Walks again, with the mappings as they are known now and `find_rule`, which is given a mapping and a pc (SVMA) in it. `python` is the executable that holds the interpreter, of which the
+/// kernel may not have known.
 pub(crate) fn finish(
     deferred: &Deferred,
     mappings: &[Mapping],
     python: Option<u32>,
-    sampler: &Sampler,
-) -> (Sections, bool) {
+    find_rule: impl Fn(&Mapping, u32) -> RowSearch,
+) -> Finished {
+    let awaits = Cell::new(None);
     let find = |address: u64| {
         let mapping = find_mapping(mappings, address)?;
         let pc = u32::try_from(address.wrapping_sub(mapping.load_bias)).ok()?;
-        sampler
-            .find_rule(mapping.first_row, mapping.row_count, pc)
-            .map(Rule)
+        match find_rule(mapping, pc) {
+            RowSearch::Rule(rule) => Some(Rule(rule)),
+            RowSearch::Nothing => None,
+            RowSearch::Awaited => {
+                awaits.set(Some(mapping.executable));
+                None
+            }
+        }
     };
     let read = |address: u64| {
-        let offset = usize::try_from(address.checked_sub(deferred.registers.sp)?).ok()?;
+        let offset = usize::try_from(address.checked_sub(deferred.stack_start)?).ok()?;
         Some(u64::from_le_bytes(
             *deferred.stack.get(offset..)?.first_chunk()?,
         ))
@@ -61,14 +109,21 @@ pub(crate) fn finish(
     if !was_known && native.iter().any(in_python) {
         words.push(Word::Reason(Ok(Reason::ProcessNotRead)).encode());
     }
-    (
-        Sections {
+    Finished {
+        sections: Sections {
             kernel: deferred.sections.kernel.clone(),
             native,
             python: words,
         },
-        end == WalkEnd::Root,
-    )
+        is_whole: end == WalkEnd::Root,
+        awaits: awaits.get(),
+        lacks_row: match end {
+            WalkEnd::NoUnwindInformation { address } => {
+                find_mapping(mappings, address).map(|mapping| mapping.executable)
+            }
+            _ => None,
+        },
+    }
 }
 
 fn find_mapping(mappings: &[Mapping], address: u64) -> Option<&Mapping> {
@@ -81,7 +136,7 @@ fn find_mapping(mappings: &[Mapping], address: u64) -> Option<&Mapping> {
 fn native_word(mappings: &[Mapping], frame: &NativeFrame) -> Word {
     let address = frame.lookup_address();
     match find_mapping(mappings, address) {
-        Some(mapping) if mapping.row_count > 0 && mapping.executable != 0 => Word::Native {
+        Some(mapping) if mapping.row_table != 0 && mapping.executable != 0 => Word::Native {
             executable: mapping.executable,
             svma: address.wrapping_sub(mapping.load_bias),
         },
@@ -155,6 +210,15 @@ mod tests {
             found,
             [Some(1), Some(3), None, Some(1), None].map(|owner| Word::Entry { owner })
         );
+    }
+
+    #[test]
+    fn the_longest_wait_is_kept() {
+        let mut deferrals = Deferrals::default();
+        for (sample, now) in [(100, 150), (110, 190), (200, 199)] {
+            deferrals.note(sample, now);
+        }
+        assert_eq!((deferrals.samples, deferrals.longest_ns), (3, 80));
     }
 
     #[test]

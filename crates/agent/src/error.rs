@@ -1,7 +1,9 @@
-use std::{ffi::OsString, io};
+use std::{ffi::OsString, io, path::PathBuf};
 
 use viperf_process::ProcessError;
 use viperf_sample::SampleError;
+
+use crate::control_group_target;
 
 /// Why there is no profile.
 #[derive(Debug, thiserror::Error)]
@@ -34,11 +36,35 @@ pub enum RecordError {
          start it outside the container, or the container with --pid=host"
     )]
     PidNamespace,
+    /// There is no such control group.
+    #[error("there is no control group {}: {why}", path.display())]
+    NoControlGroup {
+        /// As given, or as it was looked for.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        why: String,
+    },
+    /// No container, or more than one, is meant.
+    #[error("{}", control_group_target::describe_choice(prefix, candidates))]
+    NoContainer {
+        /// As given.
+        prefix: String,
+        /// Those that it could be, or all that there are; each with its name if it has one.
+        candidates: Vec<String>,
+    },
     /// The command could not be started.
     #[error("cannot start {}: {source}", command.to_string_lossy())]
     CommandNotStarted {
         /// Its name.
         command: OsString,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The system gives no thread.
+    #[error(
+        "the thread that takes samples cannot be started: {source}; raise the limit of processes (ulimit -u)"
+    )]
+    NoThread {
         /// The system's answer.
         source: io::Error,
     },

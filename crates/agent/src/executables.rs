@@ -1,5 +1,8 @@
 //! Every file that targets execute: its unwind rows in the kernel, its Python if it holds one, its name.
 
+mod builders;
+mod loading;
+mod room;
 mod rows;
 
 use std::{
@@ -7,20 +10,21 @@ use std::{
     fs::File,
     io::Write,
     ops::Range,
-    os::{fd::AsRawFd, unix::fs::FileExt},
-    path::{Path, PathBuf},
+    os::unix::fs::FileExt,
+    path::PathBuf,
     rc::Rc,
+    sync::Arc,
+    time::Duration,
 };
 
-use viperf_abi::{Reason, Word};
 use viperf_cpython::{Detection, Interpreter};
 use viperf_elf::{Image, LoadBias, LoadSegment};
 use viperf_process::{Mapping, MappingKind, Pid};
-use viperf_sample::{SampleError, Sampler};
-use viperf_symbolize::{NativeFile, SearchRoot};
+use viperf_symbolize::SearchRoot;
 
-use crate::layout::CLibrary;
-use rows::{Analyser, FileRows, build_rows};
+use crate::{layout::CLibrary, named_file::NamedFile};
+pub(crate) use loading::RowCounts;
+use loading::{Instructions, Loading, RowState};
 
 /// With all instructions in it the evaluation loop of 3.14 and 3.15 has 60 to 90 KB.
 const LARGEST_EVAL_WITHOUT_INSTRUCTIONS: u64 = 16 << 10;
@@ -51,7 +55,7 @@ pub(crate) enum PythonKind {
 #[derive(Debug)]
 pub(crate) struct Executable {
     /// Kept open, so that it can be symbolized after its path or its processes are gone.
-    file: File,
+    file: Arc<File>,
     /// The last part of its path.
     pub(crate) name: String,
     /// As the first process that ran it calls it, in the root that this process sees.
@@ -65,11 +69,14 @@ pub(crate) struct Executable {
     pub(crate) library: CLibrary,
     /// The evaluation loop (SVMA), where its calls are counted or its size tells the build.
     eval: Vec<Range<u64>>,
-    rows: Option<(u32, u32)>,
-    /// It could not be read or has no unwind information.
-    rows_failed: bool,
-    /// Its instructions can tell more than its tables, and have not been asked yet.
-    can_be_more: bool,
+    /// The number of its table of rows in the kernel.
+    row_table: Option<u32>,
+    rows: RowState,
+    /// They have been in the kernel before.
+    was_evicted: bool,
+    /// After it found no room for them: how long it waited until it tried again.
+    pause: Option<Duration>,
+    instructions: Instructions,
 }
 
 /// All executables of a recording; their index is the number that the kernel puts into frames. Number 0 is never used.
@@ -79,7 +86,7 @@ pub(crate) struct Executables {
     numbers: HashMap<Identity, u32>,
     /// Files without a Python that no target runs: looked at once, and not kept open.
     plain: HashSet<Identity>,
-    analyser: Option<Analyser>,
+    loading: Loading,
 }
 
 impl Executables {
@@ -167,117 +174,28 @@ impl Executables {
             .is_some_and(|found| found.library == CLibrary::Musl)
     }
 
-    /// The executable with this number, to be read.
-    #[cfg(test)]
+    /// The executable with this number, to be changed.
     pub(crate) fn find_mut(&mut self, number: u32) -> Option<&mut Executable> {
         self.all.get_mut((number as usize).checked_sub(1)?)
-    }
-
-    /// The run of an executable's rows in the kernel, built at the first call; `None` when it has none.
-    pub(crate) fn rows(
-        &mut self,
-        number: u32,
-        sampler: &mut Sampler,
-    ) -> Result<Option<(u32, u32)>, SampleError> {
-        let Some(executable) = (number as usize)
-            .checked_sub(1)
-            .and_then(|index| self.all.get_mut(index))
-        else {
-            return Ok(None);
-        };
-        if executable.rows.is_none() && !executable.rows_failed {
-            let FileRows {
-                rows,
-                can_be_more,
-                is_cheap,
-                ..
-            } = build_rows(&executable.file, &executable.name);
-            executable.can_be_more = can_be_more;
-            if is_cheap || rows.is_empty() {
-                executable.analyse(number, &mut self.analyser);
-            }
-            executable.rows_failed = rows.is_empty();
-            if !rows.is_empty() {
-                // Without room the file has no rows; the others keep theirs.
-                executable.rows_failed = true;
-                executable.rows = Some((sampler.add_rows(&rows)?, rows.len() as u32));
-            }
-        }
-        Ok(executable.rows)
-    }
-}
-
-impl Executables {
-    /// A stack has come in: files in whose code the walk found no row are looked at more closely, also where that takes long.
-    pub(crate) fn note_lost(&mut self, native: &[u64]) {
-        for pair in native.windows(2) {
-            let [frame, reason] = pair else {
-                continue;
-            };
-            let (Word::Native { executable, .. }, Word::Reason(Ok(Reason::NativeNoRow))) =
-                (Word::decode(*frame), Word::decode(*reason))
-            else {
-                continue;
-            };
-            let index = (executable as usize).checked_sub(1);
-            if let Some(lost) = index.and_then(|index| self.all.get_mut(index)) {
-                lost.analyse(executable, &mut self.analyser);
-            }
-        }
-    }
-
-    /// Gives the kernel the rows that have been made of instructions since the last call: the numbers of their files, whose
-    /// mappings are to be told anew.
-    pub(crate) fn take_analysed(&mut self, sampler: &mut Sampler) -> Vec<u32> {
-        let analysed = self.analyser.as_ref().map(Analyser::take);
-        let mut changed = Vec::new();
-        for (number, rows) in analysed.unwrap_or_default() {
-            let index = (number as usize).checked_sub(1);
-            let executable = index.and_then(|index| self.all.get_mut(index));
-            let Some(executable) = executable else {
-                continue;
-            };
-            let has = executable.rows.map_or(0, |(_, count)| count as usize);
-            // Without room for them the file keeps those that it has.
-            if rows.len() > has
-                && let Ok(first) = sampler.add_rows(&rows)
-            {
-                executable.rows = Some((first, rows.len() as u32));
-                changed.push(number);
-            }
-        }
-        changed
     }
 }
 
 impl Executable {
-    /// Has its instructions looked at, once.
-    fn analyse(&mut self, number: u32, analyser: &mut Option<Analyser>) {
-        if std::mem::take(&mut self.can_be_more) {
-            *analyser = analyser.take().or_else(Analyser::start);
-            if let Some(analyser) = analyser {
-                analyser.add(number, &self.file, &self.name);
-            }
-        }
-    }
-
     /// The rows of its tables.
     #[cfg(test)]
     pub(crate) fn build_rows(&self) -> Vec<viperf_abi::UnwindRow> {
-        build_rows(&self.file, &self.name).rows
+        rows::build_rows(&self.file, &self.name, rows::Source::Tables).rows
     }
 
-    /// Where to read it from, by a name that stays good while this value lives.
-    pub(crate) fn path(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
-    }
-
-    /// The same for symbols, which may stand in other files beside it.
-    pub(crate) fn native_file<'a>(&'a self, path: &'a Path) -> NativeFile<'a> {
-        NativeFile {
-            path,
-            original_path: Some(&self.original_path),
-            root: self.root.as_ref(),
+    /// What its addresses get their names from.
+    pub(crate) fn for_names(&self, has_tail_calls: bool) -> NamedFile {
+        NamedFile {
+            file: Arc::clone(&self.file),
+            name: self.name.clone(),
+            original_path: self.original_path.clone(),
+            root: self.root.clone(),
+            build_id: self.build_id.clone(),
+            has_tail_calls,
         }
     }
 
@@ -328,7 +246,7 @@ fn open(pid: Pid, mapping: &Mapping) -> std::io::Result<Executable> {
         .map(|image| image.load_segments().to_vec())
         .unwrap_or_default();
     Ok(Executable {
-        file,
+        file: Arc::new(file),
         name,
         original_path: mapping.path.clone(),
         root: SearchRoot::of_process(pid.0).ok(),
@@ -337,9 +255,11 @@ fn open(pid: Pid, mapping: &Mapping) -> std::io::Result<Executable> {
         python,
         library,
         eval,
-        rows: None,
-        rows_failed: false,
-        can_be_more: false,
+        row_table: None,
+        rows: RowState::Absent,
+        was_evicted: false,
+        pause: None,
+        instructions: Instructions::Settled,
     })
 }
 

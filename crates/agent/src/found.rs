@@ -28,7 +28,7 @@ pub(crate) struct Readers<'recording> {
 #[derive(Default)]
 pub(crate) struct Found {
     pub(crate) executables: Vec<FoundExecutable>,
-    /// For the kernel, by address; there once the rows are.
+    /// For the kernel, by address.
     pub(crate) mappings: Vec<KernelMapping>,
     pub(crate) python: Option<FoundPython>,
     /// A Python that cannot be read, and why.
@@ -84,45 +84,39 @@ impl Found {
         Ok(found)
     }
 
-    /// Builds the rows of every executable that is new.
+    /// Has the rows built of every executable that is new, and says where they will be.
     pub(crate) fn add_rows(&mut self, pid: u32, readers: &mut Readers<'_>) {
         let generated = self.executables.iter().filter(|found| found.number == 0);
         let starts = generated.map(|found| found.start).collect();
         readers.generated.retain(pid, &starts);
         for found in &self.executables {
             if found.number == 0 {
-                let rows =
+                let table =
                     readers
                         .generated
                         .find_or_make(pid, found.start..found.end, readers.sampler);
-                let (first_row, row_count) = rows.unwrap_or((0, 0));
                 self.mappings.push(KernelMapping {
                     start: found.start,
                     end: found.end,
                     load_bias: found.start,
-                    first_row,
-                    row_count,
+                    row_table: table.unwrap_or(0),
                     executable: 0,
-                    reserved: 0,
                 });
                 continue;
             }
-            let rows = readers.executables.rows(found.number, readers.sampler);
-            let rows = rows.unwrap_or_else(|error| {
+            let table = readers.executables.row_table(found.number, readers.sampler);
+            let table = table.unwrap_or_else(|error| {
                 self.left_out = Some(error.to_string());
                 None
             });
             // Without a bias no address of the file can be looked up: as good as no file.
-            let rows = rows.filter(|_| found.load_bias.is_some());
-            let (first_row, row_count) = rows.unwrap_or((0, 0));
+            let table = table.filter(|_| found.load_bias.is_some());
             self.mappings.push(KernelMapping {
                 start: found.start,
                 end: found.end,
                 load_bias: found.load_bias.map_or(0, |bias| bias.0),
-                first_row,
-                row_count,
+                row_table: table.unwrap_or(0),
                 executable: found.number,
-                reserved: 0,
             });
         }
     }

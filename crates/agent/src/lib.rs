@@ -1,7 +1,8 @@
 //! The pipeline: from a target to a profile. The only crate that names every stage.
 //!
 //! ```text
-//! record ─► targets ─► processes + executables ─► sampler ─► stacks (merge, intern) ─► profile (symbolize)
+//! targets ─► processes + executables ─► sampler ─► stacks (merge, intern) ─► handover ─► profile (symbolize) ─► observer
+//! └──────────────── a thread of its own, which polls the ring ───────────┘            └── the thread of `record` ──┘
 //! ```
 //!
 //! What it asks of you: the permissions that `viperf-sample` names, and a way to say stop.
@@ -9,24 +10,33 @@
 #![forbid(unsafe_code)]
 
 mod bounded_reader;
+mod budget;
 mod build_profile;
 mod calls;
 mod code_objects;
+mod control_group_target;
 mod deferred;
+mod dump;
 mod error;
 mod executables;
 mod found;
 mod generated_code;
 mod generated_rows;
+mod growth;
+mod handover;
 mod layout;
 #[cfg(test)]
 mod live_targets;
 mod merge;
 mod method_names;
+mod named_file;
+mod observer;
 mod options;
+mod privileges;
 mod processes;
 mod recorder;
 mod recording;
+mod sources;
 mod stacks;
 mod statistics;
 mod targets;
@@ -37,9 +47,17 @@ mod threads;
 #[cfg(test)]
 mod walks_agree;
 
+pub use dump::{DumpOptions, Dumper};
 pub use error::RecordError;
-pub use options::{CommandState, Outcome, Progress, RecordOptions, Stage, Statistics, Target};
-pub use recorder::{probe, record};
+pub use growth::record;
+pub use observer::{Kept, Observer};
+pub use options::{
+    CommandState, DEFAULT_MAX_MEMORY, Outcome, Progress, RecordOptions, Stage, Statistics, Target,
+};
+pub use recorder::probe;
+pub use sources::{
+    SourcesRead, WantedSource, find_sampled_files, read_sources, read_wanted_sources,
+};
 
 /// Why stacks can be incomplete: the text that stands in stacks and counts, and what it means.
 pub fn reasons() -> impl Iterator<Item = (&'static str, &'static str)> {

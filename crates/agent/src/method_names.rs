@@ -10,7 +10,7 @@ use viperf_cpython::Interpreter;
 
 use crate::bounded_reader::BoundedReader;
 
-/// One name may take so long; an ordinary one takes a millisecond, and some more while others have the CPU.
+/// One name may take so long; an ordinary one takes a third of a millisecond, and some more while others have the CPU.
 const LIMIT_OF_NAME: Duration = Duration::from_millis(50);
 /// All names together may take so much, and one fifth of the recording: a program that starts shows hundreds of methods.
 const ALLOWANCE: Duration = Duration::from_secs(1);
@@ -46,7 +46,7 @@ impl MethodNames {
         if let Some(python) = python
             && self.spent < ALLOWANCE + self.since.elapsed() / SHARE
         {
-            let reader = BoundedReader::new(record.tgid, LIMIT_OF_NAME);
+            let reader = BoundedReader::of_pages(record.tgid, LIMIT_OF_NAME);
             let found = find(&name, record, python, &reader);
             self.spent += reader.elapsed();
             if let Some(found) = found {

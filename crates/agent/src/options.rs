@@ -1,6 +1,7 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
+    path::PathBuf,
     process::{Child, ExitStatus},
     time::Duration,
 };
@@ -16,13 +17,24 @@ pub enum Target {
     Command(Vec<OsString>),
     /// Every Python process of the machine, also those that start later.
     EveryPython,
+    /// Every process of the machine, threads of the kernel included.
+    EveryProcess,
+    /// What runs in a control group and below it: a folder below `/sys/fs/cgroup`, or its path from there.
+    ControlGroup(PathBuf),
+    /// What runs in the container whose ID, or name if it has none, begins so.
+    Container(String),
 }
+
+/// 256 MiB, 33 million rows: more than all Python programs of most machines need together.
+pub const DEFAULT_MAX_MEMORY: usize = 256 << 20;
 
 /// What to record.
 #[derive(Clone, Debug)]
 pub struct RecordOptions {
     /// Whom.
     pub target: Target,
+    /// Of these only processes that the kernel knows by this name (its first 15 bytes); default is `None`: all.
+    pub name: Option<String>,
     /// Samples per second of CPU time. Default is 99.
     pub rate_hz: u32,
     /// How long; `None` until told to stop or the target's end. Default is `None`.
@@ -36,19 +48,44 @@ pub struct RecordOptions {
     /// Functions that compilers put into native functions, as frames of their own, where debug information tells of
     /// them. Default is `false`.
     pub inlined_functions: bool,
+    /// How often the observer gets the profile as it has grown; `None` to make the profile at the end. Names of addresses are
+    /// looked up at each step, so a profile that nobody looks at while it grows costs the machine less. Default is `None`.
+    pub grow_every: Option<Duration>,
+    /// Bytes that unwind rows may take; those that were not needed for the longest time make room for others. Default is
+    /// [`DEFAULT_MAX_MEMORY`].
+    pub max_memory: usize,
+    /// The part of the CPU time of all CPUs, 0 to 1, that recording may cost, in the kernel and in viperf: the rate is lowered
+    /// to keep it, to one sample a second at the least, and comes back when there is room. Default is `None`: no limit.
+    pub max_cpu: Option<f64>,
+    /// The file to whose end the command's standard output and error go, for a terminal that is taken; its standard input is
+    /// empty then. `None` for those that viperf has. Default is `None`.
+    pub command_output: Option<PathBuf>,
 }
 
 impl Default for RecordOptions {
     fn default() -> Self {
         Self {
             target: Target::EveryPython,
+            name: None,
             rate_hz: 99,
             duration: None,
             native: true,
             kernel: true,
             follow_children: true,
             inlined_functions: false,
+            grow_every: None,
+            max_memory: DEFAULT_MAX_MEMORY,
+            max_cpu: None,
+            command_output: None,
         }
+    }
+}
+
+impl Target {
+    /// Whether every Python of the machine is looked for.
+    #[must_use]
+    pub fn wants_every_python(&self) -> bool {
+        matches!(self, Self::EveryPython | Self::EveryProcess)
     }
 }
 
@@ -113,11 +150,11 @@ impl Progress {
 /// The figures of a whole run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Statistics {
-    /// Samples in the profile.
+    /// Samples in the profile, those that an observer has let go included.
     pub samples: u64,
     /// Those whose stack is whole.
     pub samples_complete: u64,
-    /// Samples for which the ring had no room.
+    /// Samples for which the ring had no room, or that nobody took in time.
     pub samples_lost: u64,
     /// Incomplete samples by reason.
     pub incomplete: BTreeMap<String, u64>,
@@ -135,6 +172,23 @@ pub struct Statistics {
     pub peak_rss_bytes: u64,
     /// Memory of the BPF maps.
     pub bpf_map_bytes: u64,
+    /// Memory of unwind rows at the end, which is also the most that there was.
+    pub unwind_row_bytes: u64,
+    /// Files whose unwind rows made room for others.
+    pub unwind_tables_evicted: u64,
+    /// Files whose unwind rows came back after that.
+    pub unwind_tables_reloaded: u64,
+    /// Files whose unwind rows found no room at some time.
+    pub unwind_tables_without_room: u64,
+    /// Samples that the kernel could not walk because a mapping or its rows were new; user space has finished them.
+    pub samples_deferred: u64,
+    /// From the first such sample to the moment when it was finished, the longest: how soon a library that is loaded later
+    /// is walked in the kernel.
+    pub longest_deferral_ms: f64,
+    /// The lowest rate, where [`RecordOptions::max_cpu`] has made it lower than what was asked for.
+    pub lowest_rate_hz: Option<u32>,
+    /// The part of the CPU time of all CPUs, 0 to 1, that viperf and its programs in the kernel have used while they sampled.
+    pub cpu_share: f64,
     /// From the call to the first sample.
     pub time_to_first_sample_ms: Option<f64>,
 }
@@ -142,7 +196,7 @@ pub struct Statistics {
 /// What a recording brought.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The profile.
+    /// The profile, without samples that an observer has let go.
     pub profile: Profile,
     /// The figures.
     pub statistics: Statistics,

@@ -1,9 +1,13 @@
 //! The processes that are profiled: what the kernel was told of each, and what the profile will say of it.
 
+mod departed;
+mod description;
+mod descriptions;
+mod renamed;
 mod tracked;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -17,8 +21,12 @@ use viperf_sample::Sampler;
 
 use crate::found::{Found, Readers};
 
+use departed::Departed;
+use description::Placements;
+pub(crate) use description::ProcessDescription;
+use descriptions::Descriptions;
 pub(crate) use tracked::TrackError;
-use tracked::{read_names, release};
+use tracked::release;
 
 /// A process that maps something all the time, as a JIT compiler does, is read so often at most, unless samples wait for it.
 const REREAD_INTERVAL: Duration = Duration::from_millis(20);
@@ -26,21 +34,14 @@ const REREAD_INTERVAL: Duration = Duration::from_millis(20);
 /// So many deferred samples in a row that led nowhere: a program that runs code which no mapping explains.
 const FAILED_DEFERRALS: u32 = 32;
 
-/// What the profile says of a process. An exec makes a new one.
-#[derive(Clone, Debug)]
-pub(crate) struct ProcessDescription {
-    pub(crate) pid: u32,
-    pub(crate) parent: Option<u32>,
-    pub(crate) name: String,
-    pub(crate) command_line: String,
-    pub(crate) python_version: Option<String>,
-}
+/// More sentences than this are not told: whoever starts programs all day would have one said of each.
+const MOST_NOTES: usize = 1000;
 
 /// A run of the kernel's array of mappings; forked processes share it until one of them changes.
 #[derive(Debug)]
 struct MappingRun {
     first: u32,
-    mappings: Vec<KernelMapping>,
+    mappings: Rc<[KernelMapping]>,
 }
 
 /// A live process.
@@ -51,10 +52,12 @@ struct Tracked {
     python: Option<Rc<Interpreter>>,
     /// The number of the executable that holds it.
     python_executable: u32,
-    description: usize,
+    description: u32,
     /// Deferred samples that led nowhere since the last one that did not.
     failed_deferrals: u32,
     last_read: Instant,
+    /// When its names were read because they had changed.
+    renamed: Option<Instant>,
     /// What the kernel has was copied at a fork, perhaps from an older state of the parent.
     unconfirmed: bool,
     /// Forked by viperf, and not yet the command: its exec does not make another process of it.
@@ -65,13 +68,21 @@ struct Tracked {
 #[derive(Debug, Default)]
 pub(crate) struct Processes {
     tracked: HashMap<u32, Tracked>,
-    descriptions: Vec<ProcessDescription>,
-    by_epoch: HashMap<u32, usize>,
+    descriptions: Descriptions,
     next_epoch: u32,
     /// To be read again after the records in hand; true: at once.
     stale: HashMap<u32, bool>,
+    placements: Placements,
     notes: Vec<String>,
     told: HashSet<String>,
+    /// Descriptions that have been made or read again.
+    changed: BTreeSet<u32>,
+    departed: Departed,
+    /// Pid, epoch and description of those whose beginning was lost.
+    strays: Vec<(u32, u32, u32)>,
+    has_python: bool,
+    /// The pid whose names were read last at a roll call.
+    last_named: u32,
 }
 
 impl Processes {
@@ -120,17 +131,23 @@ impl Processes {
     /// The interpreter of a process and where its runtime is, if the process is still the one of that description.
     pub(crate) fn python_of(&self, pid: u32, description: u32) -> Option<(&Interpreter, u64)> {
         let tracked = self.tracked.get(&pid)?;
-        let is_same = tracked.description == description as usize;
+        let is_same = tracked.description == description;
         let python = tracked.python.as_deref().filter(|_| is_same)?;
         Some((python, tracked.kernel.runtime))
     }
 
+    /// The interpreter of a process and where its runtime is.
+    pub(crate) fn python_now(&self, pid: u32) -> Option<(&Interpreter, u64)> {
+        let tracked = self.tracked.get(&pid)?;
+        Some((tracked.python.as_deref()?, tracked.kernel.runtime))
+    }
+
     /// The executable mappings that the kernel was told of, by address.
-    pub(crate) fn mappings(&self, pid: u32) -> &[KernelMapping] {
+    pub(crate) fn mappings(&self, pid: u32) -> Rc<[KernelMapping]> {
         self.tracked
             .get(&pid)
             .and_then(|tracked| tracked.run.as_ref())
-            .map_or(&[], |run| &run.mappings)
+            .map_or_else(Rc::default, |run| Rc::clone(&run.mappings))
     }
 
     /// The number of the executable that holds the interpreter of a process.
@@ -151,18 +168,62 @@ impl Processes {
     }
 
     /// The description that samples of this epoch belong to; made up from what is left if its beginning was lost.
-    pub(crate) fn description(&mut self, epoch: u32, pid: u32) -> usize {
-        if let Some(index) = self.by_epoch.get(&epoch) {
-            return *index;
+    pub(crate) fn description(&mut self, epoch: u32, pid: u32) -> u32 {
+        if let Some(index) = self.descriptions.of_epoch(epoch) {
+            return index;
         }
         let index = self.describe(pid, None);
-        self.by_epoch.insert(epoch, index);
+        self.descriptions.add_epoch(index, epoch);
+        // Nobody tells its end, unless it is a target.
+        if self.epoch(pid) != Some(epoch) {
+            self.strays.push((pid, epoch, index));
+        }
         index
     }
 
-    /// Every description, by its index.
-    pub(crate) fn descriptions(&self) -> &[ProcessDescription] {
-        &self.descriptions
+    /// What is known of the last process that had this pid.
+    pub(crate) fn describe_last(&self, pid: u32) -> Option<&ProcessDescription> {
+        self.descriptions.last_of(pid)
+    }
+
+    /// Whether any process has had a Python.
+    pub(crate) fn has_python(&self) -> bool {
+        self.has_python
+    }
+
+    /// The processes that ended a while ago, by epoch and description: nothing of them is still to come, but for stacks of the
+    /// epochs for which `is_awaited`.
+    pub(crate) fn take_departed(
+        &mut self,
+        is_awaited: impl Fn(u32) -> bool,
+        sampler: &Sampler,
+    ) -> Vec<(u32, u32)> {
+        let descriptions = &self.descriptions;
+        self.departed.take(Instant::now(), |epoch, description| {
+            let described = descriptions.find(description);
+            let is_ending = || described.is_some_and(|one| is_ending(one.pid, epoch, sampler));
+            is_awaited(epoch) || is_ending()
+        })
+    }
+
+    /// Lets the description of a process go that has departed.
+    pub(crate) fn forget(&mut self, epoch: u32, description: u32) -> bool {
+        self.descriptions.remove_epoch(description, epoch)
+    }
+
+    /// A description has got its first sample.
+    pub(crate) fn is_sampled(&mut self, index: u32) {
+        self.changed.insert(index);
+    }
+
+    /// The descriptions that are new since the last call or have been read again, by their index.
+    pub(crate) fn take_changed(&mut self) -> Vec<(u32, ProcessDescription)> {
+        let changed = std::mem::take(&mut self.changed).into_iter();
+        let described = changed.filter_map(|index| {
+            let description = self.descriptions.find(index)?;
+            Some((index, description.clone()))
+        });
+        described.collect()
     }
 
     /// Sentences for the user since the last call.
@@ -172,7 +233,8 @@ impl Processes {
 
     /// Tells the user something, once.
     pub(crate) fn tell(&mut self, note: String) {
-        if self.told.insert(note.clone()) {
+        let is_room = self.told.len() < MOST_NOTES;
+        if is_room && self.told.insert(note.clone()) {
             self.notes.push(note);
         }
     }
@@ -194,12 +256,12 @@ impl Processes {
             }
             return;
         };
-        let description = self.descriptions.get(parent.description);
-        let description = description.map(|description| ProcessDescription {
-            pid: record.tgid,
-            parent: Some(record.parent_tgid),
-            ..description.clone()
-        });
+        let description = self.descriptions.find(parent.description);
+        let description = description.map_or_else(
+            || ProcessDescription::new(record.tgid, Some(record.parent_tgid)),
+            |description| description.forked(record),
+        );
+        let description = self.descriptions.add(description);
         let child = Tracked {
             kernel: Process {
                 epoch: record.epoch,
@@ -208,12 +270,27 @@ impl Processes {
             unconfirmed: true,
             run: parent.run.clone(),
             python: parent.python.clone(),
-            description: self.descriptions.len(),
+            description,
             ..*parent
         };
-        self.descriptions.extend(description);
-        self.by_epoch.insert(record.epoch, child.description);
+        self.descriptions.add_epoch(description, record.epoch);
         self.tracked.insert(record.tgid, child);
+    }
+
+    /// The kernel has made a target of a process with its first sample.
+    pub(crate) fn adopt(&mut self, record: &ProcessRecord) {
+        self.stale.insert(record.tgid, true);
+        if let Some(known) = self.tracked.get(&record.tgid) {
+            // It was found here at the same time.
+            self.descriptions.add_epoch(known.description, record.epoch);
+            return;
+        }
+        let kernel = Process {
+            epoch: record.epoch,
+            flags: PROCESS_TARGET,
+            ..Process::default()
+        };
+        self.insert(record.tgid, kernel, None);
     }
 
     /// A target runs another program now.
@@ -228,20 +305,23 @@ impl Processes {
             ..Process::default()
         };
         if old.starting {
-            self.by_epoch.insert(kernel.epoch, old.description);
+            self.descriptions.add_epoch(old.description, kernel.epoch);
             self.insert_described(record.tgid, kernel, old.description);
         } else {
-            let description = self.descriptions.get(old.description);
+            self.depart(old.description);
+            let description = self.descriptions.find(old.description);
             let parent = description.and_then(|description| description.parent);
             self.insert(record.tgid, kernel, parent);
         }
         self.stale.insert(record.tgid, true);
     }
 
-    /// A target has ended; the kernel has forgotten it already.
+    /// A target has ended; the kernel forgets it when its memory has been given back.
     pub(crate) fn exit(&mut self, pid: u32, sampler: &mut Sampler) {
         if let Some(old) = self.tracked.remove(&pid) {
+            sampler.forget_unless_ending(pid, old.kernel.epoch);
             release(old.run, sampler);
+            self.depart(old.description);
         }
         self.stale.remove(&pid);
     }
@@ -270,17 +350,6 @@ impl Processes {
         }
     }
 
-    /// A file has other rows than before.
-    pub(crate) fn file_changed(&mut self, number: u32) {
-        for (pid, tracked) in &self.tracked {
-            let run = tracked.run.as_ref().map(|run| run.mappings.as_slice());
-            let mappings = run.unwrap_or_default();
-            if mappings.iter().any(|mapping| mapping.executable == number) {
-                self.stale.entry(*pid).or_default();
-            }
-        }
-    }
-
     /// Any process may have mapped something, or ended.
     pub(crate) fn all_changed(&mut self) {
         for pid in self.tracked.keys() {
@@ -295,6 +364,21 @@ impl Processes {
             sampler.remove_process(pid);
             self.exit(pid, sampler);
         }
+    }
+
+    /// Notes which of those processes have ended that nobody tells the end of.
+    pub(crate) fn note_gone_strays(&mut self) {
+        let (tracked, departed) = (&self.tracked, &mut self.departed);
+        self.strays.retain(|&(pid, epoch, description)| {
+            let is_another = tracked
+                .get(&pid)
+                .is_some_and(|tracked| tracked.kernel.epoch != epoch);
+            let is_over = is_another || viperf_process::is_gone(Pid(pid));
+            if is_over {
+                departed.note(epoch, description);
+            }
+            !is_over
+        });
     }
 
     /// The processes that are targets now.
@@ -325,11 +409,18 @@ impl Processes {
 
     fn insert(&mut self, pid: u32, kernel: Process, parent: Option<u32>) {
         let description = self.describe(pid, parent);
-        self.by_epoch.insert(kernel.epoch, description);
+        self.descriptions.add_epoch(description, kernel.epoch);
         self.insert_described(pid, kernel, description);
     }
 
-    fn insert_described(&mut self, pid: u32, kernel: Process, description: usize) {
+    /// Nothing new comes of the process with this description.
+    fn depart(&mut self, description: u32) {
+        for epoch in self.descriptions.epochs(description) {
+            self.departed.note(*epoch, description);
+        }
+    }
+
+    fn insert_described(&mut self, pid: u32, kernel: Process, description: u32) {
         let tracked = Tracked {
             kernel,
             run: None,
@@ -338,23 +429,19 @@ impl Processes {
             description,
             failed_deferrals: 0,
             last_read: Instant::now(),
+            renamed: None,
             unconfirmed: false,
             starting: false,
         };
         self.tracked.insert(pid, tracked);
     }
 
-    fn describe(&mut self, pid: u32, parent: Option<u32>) -> usize {
-        let mut description = ProcessDescription {
-            pid,
-            parent,
-            name: format!("pid {pid}"),
-            command_line: String::new(),
-            python_version: None,
-        };
-        read_names(&mut description);
-        self.descriptions.push(description);
-        self.descriptions.len() - 1
+    fn describe(&mut self, pid: u32, parent: Option<u32>) -> u32 {
+        let title_of_parent = self.title(parent);
+        let mut description = ProcessDescription::new(pid, parent);
+        description.read_names(title_of_parent.as_deref());
+        description.read_place(&mut self.placements);
+        self.descriptions.add(description)
     }
 
     /// Reads the mappings, finds the Python, and tells the kernel.
@@ -364,11 +451,11 @@ impl Processes {
             return Ok(());
         };
         tracked.last_read = Instant::now();
+        let was_unconfirmed = tracked.unconfirmed;
         // Between the end of its memory and its own end a process has no mappings.
         if found.executables.is_empty() && tracked.run.is_some() {
             return Ok(());
         }
-        tracked.announce_python(pid, &found, readers.sampler)?;
         found.add_rows(pid, readers);
         let (unsupported, left_out) = (found.unsupported.clone(), found.left_out.clone());
         if !tracked.take(pid, found, readers.sampler)? {
@@ -378,14 +465,24 @@ impl Processes {
         let python_version = tracked.python.as_deref().map(describe_version);
         let untested = tracked.python.clone().filter(|python| python.untested);
         let index = tracked.description;
-        let Some(description) = self.descriptions.get_mut(index) else {
+        let parent = self
+            .descriptions
+            .find(index)
+            .and_then(|process| process.parent);
+        let title_of_parent = self.title(parent);
+        let Some(description) = self.descriptions.find_mut(index) else {
             return Ok(());
         };
-        read_names(description);
+        description.read_names(title_of_parent.as_deref());
+        if was_unconfirmed {
+            description.read_place(&mut self.placements);
+        }
         let name = description.name.clone();
         let has_python = python_version.is_some();
+        self.has_python |= has_python;
         let is_new = description.python_version != python_version;
         description.python_version = python_version;
+        self.changed.insert(index);
         if let Some(python) = untested.filter(|_| is_new) {
             self.tell(format!(
                 "{name} ({pid}) runs CPython {}, which is newer than this viperf: untested, read by what it says of itself",
@@ -402,6 +499,19 @@ impl Processes {
         }
         Ok(())
     }
+}
+
+/// Whether an ended process still has something to do, which is sampled: to give much memory back takes seconds. One that
+/// is over and that the kernel still knows, as one that its parent does not wait for, is forgotten by it.
+fn is_ending(pid: u32, epoch: u32, sampler: &Sampler) -> bool {
+    if !sampler.knows_process(pid, epoch) {
+        return false;
+    }
+    let is_over = viperf_process::is_gone(Pid(pid));
+    if is_over {
+        sampler.remove_process(pid);
+    }
+    !is_over
 }
 
 /// As the profile names it.

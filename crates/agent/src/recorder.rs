@@ -3,22 +3,27 @@
 mod intake;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
+    path::{Path, PathBuf},
     process::Child,
     sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
-use viperf_abi::{Configuration, Lost, SampleRecord};
+use viperf_abi::{Configuration, Lost, SampleRecord, limit::THREAD_NAME_BYTES};
 use viperf_sample::Sampler;
 
 use crate::{
-    CommandState, Outcome, Progress, RecordError, RecordOptions, Stage, Target, build_profile,
-    deferred::Deferred,
+    CommandState, DEFAULT_MAX_MEMORY, Progress, RecordError, RecordOptions, Stage, Target,
+    budget::{Budget, Periods},
+    control_group_target,
+    deferred::{Deferrals, Deferred},
     found::Readers,
+    handover::{Handover, LARGEST_BACKLOG},
+    processes::Processes,
     recording::Recording,
     stacks::Sections,
-    statistics::{self, Costs},
+    statistics::Costs,
     targets,
 };
 
@@ -29,45 +34,39 @@ const ROLL_CALL: Duration = Duration::from_secs(5);
 /// How often the caller is told how it stands.
 const PROGRESS: Duration = Duration::from_millis(250);
 
-/// Records a profile.
-///
-/// `stop` ends it; `progress` is told how it stands, several times a second.
+/// What is left once the ring has been read for the last time.
+pub(crate) struct Recorded {
+    pub(crate) command: Option<CommandState>,
+    pub(crate) costs: Costs,
+}
+
+/// Takes samples until told to stop, the time is over, or the target has ended, and hands over what comes.
 ///
 /// # Errors
 /// Nothing was recorded, and why.
-pub fn record(
+pub(crate) fn record_samples(
     options: &RecordOptions,
     stop: &AtomicBool,
-    progress: &mut dyn FnMut(&Progress),
-) -> Result<Outcome, RecordError> {
-    progress(&Progress::starting());
-    let mut recorder = Recorder::start(options)?;
-    let command = recorder.run(stop, progress);
-    let costs = recorder.end();
-    let Recorder {
-        mut recording,
-        started,
-        ..
-    } = recorder;
-    let mut symbolizing = |done, total| {
-        progress(&Progress {
-            stage: Stage::Symbolizing { done, total },
-            samples: recording.samples.len() as u64,
-            rate_achieved: 0.0,
-            processes: recording.sampled.len(),
-            lost: costs.lost_samples,
-            elapsed: costs.sampled_for,
-            notes: Vec::new(),
-        });
-    };
-    recording.generated.refresh_all();
-    let profile = build_profile::build(&recording, options, &costs, started, &mut symbolizing);
-    let statistics = statistics::summarize(&profile, &costs);
-    Ok(Outcome {
-        profile,
-        statistics,
+    handover: &Handover,
+) -> Result<Recorded, RecordError> {
+    let _end = EndOnDrop(handover);
+    let mut recorder = Recorder::start(options, handover)?;
+    let command = recorder.run(stop);
+    handover.generated.refresh_all();
+    recorder.hand_over();
+    Ok(Recorded {
         command,
+        costs: recorder.costs(),
     })
+}
+
+/// However the recording ends, nobody waits for more of it.
+struct EndOnDrop<'a>(&'a Handover);
+
+impl Drop for EndOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 /// Loads and attaches the programs, and takes them away again: whether this machine can sample at all.
@@ -75,21 +74,48 @@ pub fn record(
 /// # Errors
 /// Why it cannot.
 pub fn probe() -> Result<(), RecordError> {
-    let mut sampler = Sampler::load(Configuration::default())?;
+    let mut sampler = Sampler::load(Configuration::default(), DEFAULT_MAX_MEMORY)?;
     sampler.follow_processes()?;
     sampler.attach(Duration::from_secs(1))?;
     Ok(())
 }
 
-struct Recorder<'options> {
-    options: &'options RecordOptions,
+/// What the programs in the kernel are told before they are loaded.
+fn configure(options: &RecordOptions, in_control_group: bool) -> Configuration {
+    let mut name = [0; THREAD_NAME_BYTES];
+    let wanted = options.name.as_deref().unwrap_or_default().as_bytes();
+    // The last byte stays NUL, as in the kernel's own names.
+    for (byte, wanted) in name.iter_mut().zip(wanted).take(THREAD_NAME_BYTES - 1) {
+        *byte = *wanted;
+    }
+    Configuration {
+        native: options.native.into(),
+        kernel: options.kernel.into(),
+        // In a control group children are targets as long as they are in it.
+        follow_children: (options.follow_children || in_control_group).into(),
+        report_every_exec: options.target.wants_every_python().into(),
+        adopt: (in_control_group || options.target == Target::EveryProcess).into(),
+        in_control_group: in_control_group.into(),
+        has_name: options.name.is_some().into(),
+        own_tgid: std::process::id(),
+        name,
+        ..Configuration::default()
+    }
+}
+
+struct Recorder<'run> {
+    options: &'run RecordOptions,
+    handover: &'run Handover,
     sampler: Sampler,
     recording: Recording,
     command: Option<Child>,
     called: Instant,
     sampling_since: Instant,
-    started: SystemTime,
+    /// Until the programs were detached.
+    sampled_for: Option<Duration>,
     first_sample: Option<Duration>,
+    /// The folder of the control group that is profiled.
+    control_group: Option<PathBuf>,
     last_progress: (Instant, u64),
     last_roll_call: Instant,
     /// Process events that have been lost, as far as is known.
@@ -97,75 +123,125 @@ struct Recorder<'options> {
     /// Deferred samples whose capture has not come yet, by CPU.
     uncaptured: HashMap<u32, (SampleRecord, Sections)>,
     deferred: Vec<Deferred>,
+    deferrals: Deferrals,
+    budget: Option<Budget>,
+    /// CPUs that are sampled.
+    cpus: usize,
+    /// What viperf had used before it began to sample.
+    used_before: Duration,
 }
 
-impl<'options> Recorder<'options> {
-    fn start(options: &'options RecordOptions) -> Result<Self, RecordError> {
+/// Learns the targets that are there already.
+fn track_targets(
+    options: &RecordOptions,
+    control_group: Option<&Path>,
+    processes: &mut Processes,
+    readers: &mut Readers<'_>,
+) -> Result<(), RecordError> {
+    match &options.target {
+        Target::Pids(pids) => {
+            targets::track_pids(pids, options.follow_children, processes, readers)?;
+        }
+        Target::EveryPython | Target::EveryProcess => {
+            viperf_process::raise_open_file_limit();
+            targets::track_every_python(processes, readers);
+        }
+        Target::ControlGroup(_) | Target::Container(_) => {
+            viperf_process::raise_open_file_limit();
+            let folder = control_group.unwrap_or(Path::new(""));
+            targets::track_control_group(folder, processes, readers);
+        }
+        Target::Command(_) => {}
+    }
+    Ok(())
+}
+
+/// Nanoseconds of CPU time between two samples.
+fn period_ns(rate_hz: u32) -> u64 {
+    1_000_000_000 / u64::from(rate_hz.max(1))
+}
+
+/// Starts sampling, as often as is wanted or as the budget allows.
+fn attach(
+    options: &RecordOptions,
+    cpus: usize,
+    sampler: &mut Sampler,
+    periods: &mut Periods,
+) -> Result<Option<Budget>, RecordError> {
+    let budget = options
+        .max_cpu
+        .map(|share| Budget::new(share, cpus, options.rate_hz));
+    let period_ns = period_ns(budget.as_ref().map_or(options.rate_hz, Budget::rate_hz));
+    sampler.attach(Duration::from_nanos(period_ns))?;
+    periods.change(0, period_ns);
+    Ok(budget)
+}
+
+impl<'run> Recorder<'run> {
+    fn start(options: &'run RecordOptions, handover: &'run Handover) -> Result<Self, RecordError> {
         let called = Instant::now();
         if !viperf_process::is_in_first_pid_namespace() {
             return Err(RecordError::PidNamespace);
         }
-        let configuration = Configuration {
-            native: options.native.into(),
-            kernel: options.kernel.into(),
-            follow_children: options.follow_children.into(),
-            report_every_exec: (options.target == Target::EveryPython).into(),
-            ..Configuration::default()
-        };
-        let mut sampler = Sampler::load(configuration)?;
-        let mut recording = Recording::default();
+        let control_group = control_group_target::find_folder(&options.target)?;
+        let mut sampler = Sampler::load(
+            configure(options, control_group.is_some()),
+            options.max_memory,
+        )?;
+        if let Some(folder) = &control_group {
+            targets::choose_control_group(folder, &sampler)?;
+        }
+        let mut recording = Recording::new(&handover.generated);
         sampler.follow_processes()?;
         let mut readers = Readers {
             sampler: &mut sampler,
             executables: &mut recording.executables,
             generated: &mut recording.generated_rows,
         };
-        match &options.target {
-            Target::Pids(pids) => {
-                targets::track_pids(
-                    pids,
-                    options.follow_children,
-                    &mut recording.processes,
-                    &mut readers,
-                )?;
-            }
-            Target::EveryPython => {
-                viperf_process::raise_open_file_limit();
-                targets::track_every_python(&mut recording.processes, &mut readers);
-            }
-            Target::Command(_) => {}
+        track_targets(
+            options,
+            control_group.as_deref(),
+            &mut recording.processes,
+            &mut readers,
+        )?;
+        for note in recording.executables.wait_for_rows(&mut sampler) {
+            recording.processes.tell(note);
         }
-        sampler.attach(Duration::from_nanos(options.period_ns()))?;
+        let cpus = Sampler::count_cpus()?;
+        let budget = attach(options, cpus, &mut sampler, &mut recording.periods)?;
         let command = match &options.target {
-            Target::Command(words) => Some(targets::start_command(words, &sampler)?),
-            Target::Pids(_) | Target::EveryPython => None,
+            Target::Command(words) => Some(targets::start_command(words, options, &sampler)?),
+            _ => None,
         };
-        // After the command has started: it inherits limits, and its own are not ours to change.
-        viperf_process::raise_open_file_limit();
+        // After the command has started: it inherits limits and privileges, and its own are not ours to change.
+        crate::privileges::settle()?;
         let now = Instant::now();
+        handover.sampling_begins();
         Ok(Self {
             options,
+            handover,
             sampler,
             recording,
             command,
             called,
             sampling_since: now,
-            started: SystemTime::now(),
+            sampled_for: None,
             first_sample: None,
+            control_group,
             last_progress: (now, 0),
             last_roll_call: now,
             lost_events: 0,
             uncaptured: HashMap::new(),
             deferred: Vec::new(),
+            deferrals: Deferrals::default(),
+            budget,
+            cpus,
+            used_before: viperf_process::read_own_usage().cpu,
         })
     }
 
     /// Until told to stop, the time is over, or the target has ended.
-    fn run(
-        &mut self,
-        stop: &AtomicBool,
-        progress: &mut dyn FnMut(&Progress),
-    ) -> Option<CommandState> {
+    fn run(&mut self, stop: &AtomicBool) -> Option<CommandState> {
         let mut buffer = Vec::new();
         let mut status = None;
         loop {
@@ -179,39 +255,80 @@ impl<'options> Recorder<'options> {
                 }
             }
             let now = Instant::now();
+            self.hand_over();
             if now.duration_since(self.last_progress.0) >= PROGRESS {
-                self.report(now, progress);
+                self.report(now);
                 self.forget_gone(now);
+                self.keep_budget(now);
             }
             let over = self
                 .options
                 .duration
                 .is_some_and(|duration| now - self.sampling_since >= duration);
             let ended = status.is_some() || command_is_gone || self.targets_ended();
-            if over || ended || stop.load(Ordering::Relaxed) {
+            let told = stop.load(Ordering::Relaxed) || self.handover.is_abandoned();
+            if over || ended || told {
                 break;
             }
         }
         // What is still in the ring belongs to the recording.
         self.sampler.detach();
         self.poll(Duration::ZERO, buffer);
+        self.sampled_for = Some(self.sampling_since.elapsed());
+        self.finish_waiting();
         for (sample, sections) in std::mem::take(&mut self.uncaptured).into_values() {
             self.define_stack(&sample, &sections);
         }
         self.note_command();
-        self.report(Instant::now(), progress);
+        self.report(Instant::now());
         let running = self.command.take().map(CommandState::Running);
         status.map(CommandState::Ended).or(running)
     }
 
-    fn end(&mut self) -> Costs {
-        Costs {
-            samples_without_python: self.recording.samples_without_python,
-            ..Costs::read(
-                &self.sampler,
-                self.first_sample,
-                self.sampling_since.elapsed(),
-            )
+    fn hand_over(&mut self) {
+        let awaited: HashSet<u32> = self
+            .deferred
+            .iter()
+            .map(|deferred| deferred.sample.epoch)
+            .chain(self.uncaptured.values().map(|(sample, _)| sample.epoch))
+            .collect();
+        let waiting = self.handover.put_news(self.recording.take_news());
+        self.recording.is_full = waiting >= LARGEST_BACKLOG;
+        self.recording
+            .forget_departed(|epoch| awaited.contains(&epoch), &self.sampler);
+    }
+
+    fn costs(&self) -> Costs {
+        let recording = &self.recording;
+        let mut costs = Costs::read(
+            &self.sampler,
+            self.first_sample,
+            self.sampled_for.unwrap_or(self.sampling_since.elapsed()),
+        );
+        costs.lowest_rate_hz = self.budget.as_ref().and_then(Budget::lowered_to);
+        costs.cpus = self.cpus;
+        costs.used_before = self.used_before;
+        costs.samples_without_python = recording.samples_without_python;
+        costs.deferrals = self.deferrals;
+        costs.row_counts = recording.executables.row_counts();
+        costs.lost_samples += recording.unknown_stacks + recording.samples_without_room;
+        costs
+    }
+
+    /// Samples as often as what recording may cost allows.
+    fn keep_budget(&mut self, now: Instant) {
+        let Some(budget) = &mut self.budget else {
+            return;
+        };
+        let used =
+            viperf_process::read_own_usage().cpu + Duration::from_nanos(self.sampler.run_time_ns());
+        let Some(rate_hz) = budget.decide(now, used) else {
+            return;
+        };
+        let period_ns = period_ns(rate_hz);
+        match self.sampler.set_period(Duration::from_nanos(period_ns)) {
+            Ok(from_ns) => self.recording.periods.change(from_ns, period_ns),
+            Err(error) => self.recording.processes.tell(error.to_string()),
         }
     }
 
@@ -221,11 +338,13 @@ impl<'options> Recorder<'options> {
         let processes = &mut self.recording.processes;
         let mut pids = match &self.options.target {
             Target::Pids(pids) => pids.clone(),
-            Target::Command(_) | Target::EveryPython => Vec::new(),
+            _ => Vec::new(),
         };
         if now.duration_since(self.last_roll_call) >= ROLL_CALL {
             self.last_roll_call = now;
             pids = processes.pids();
+            processes.note_gone_strays();
+            processes.read_some_names();
         }
         for pid in pids {
             processes.forget_if_gone(pid, &mut self.sampler);
@@ -237,17 +356,19 @@ impl<'options> Recorder<'options> {
             Target::Pids(pids) => !pids
                 .iter()
                 .any(|pid| self.recording.processes.is_tracked(*pid)),
-            Target::Command(_) | Target::EveryPython => false,
+            // It ends when it is taken away, which takes all of its processes to have ended.
+            Target::ControlGroup(_) | Target::Container(_) => {
+                let folder = self.control_group.as_deref();
+                folder.is_some_and(|folder| !folder.exists())
+            }
+            Target::Command(_) | Target::EveryPython | Target::EveryProcess => false,
         }
     }
 
     /// A command in which no Python was found is worth a word.
     fn note_command(&mut self) {
         let processes = &mut self.recording.processes;
-        let python = processes
-            .descriptions()
-            .iter()
-            .any(|process| process.python_version.is_some());
+        let python = processes.has_python();
         if let (Target::Command(words), false) = (&self.options.target, python) {
             let name = words
                 .first()
@@ -259,11 +380,12 @@ impl<'options> Recorder<'options> {
         }
     }
 
-    fn report(&mut self, now: Instant, progress: &mut dyn FnMut(&Progress)) {
-        let samples = self.recording.samples.len() as u64;
+    fn report(&mut self, now: Instant) {
+        let samples = self.recording.sample_count;
         let (then, before) = std::mem::replace(&mut self.last_progress, (now, samples));
         let seconds = now.duration_since(then).as_secs_f64();
-        progress(&Progress {
+        let costs = self.options.grow_every.map(|_| self.costs());
+        let progress = Progress {
             stage: Stage::Sampling,
             samples,
             rate_achieved: if seconds > 0.0 {
@@ -271,10 +393,11 @@ impl<'options> Recorder<'options> {
             } else {
                 0.0
             },
-            processes: self.recording.sampled.len(),
-            lost: self.sampler.lost()[Lost::Samples as usize],
+            processes: self.recording.sampled_processes,
+            lost: self.sampler.lost()[Lost::Samples as usize] + self.recording.samples_without_room,
             elapsed: now - self.sampling_since,
             notes: self.recording.processes.take_notes(),
-        });
+        };
+        self.handover.put_progress(progress, costs);
     }
 }

@@ -1,6 +1,9 @@
 //! From records to interned stacks: every sample ends as one number.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use viperf_abi::{Reason, Word};
 use viperf_profile::SourceRange;
@@ -41,10 +44,10 @@ pub(crate) enum RawFrame {
 pub(crate) struct StackNumber(pub(crate) u32);
 
 /// A distinct stack.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct RawStack {
     /// Leaf first.
-    pub(crate) frames: Box<[RawFrame]>,
+    pub(crate) frames: Arc<[RawFrame]>,
     pub(crate) incomplete: Option<Reason>,
 }
 
@@ -72,11 +75,22 @@ fn has_owner(python: &[u64]) -> bool {
     python.iter().any(is_owned)
 }
 
+/// So many frames of distinct stacks are remembered, 32 MiB of them: beyond that only the stacks that the kernel knows are.
+/// One that comes again later has another number, and the same row in the profile.
+const MOST_FRAMES: usize = (32 << 20) / size_of::<RawFrame>();
+
 /// All distinct stacks, and which one each slot of the kernel's caches holds.
 #[derive(Debug, Default)]
 pub(crate) struct Stacks {
-    stacks: Vec<RawStack>,
-    by_frames: HashMap<(Box<[RawFrame]>, Option<Reason>), u32>,
+    by_frames: HashMap<(Arc<[RawFrame]>, Option<Reason>), u32>,
+    /// Frames in all of them.
+    frames: usize,
+    /// How many there may be until those that the kernel does not know are forgotten.
+    forget_at: usize,
+    /// By their numbers.
+    are_complete: Vec<bool>,
+    /// Those that have not been handed over, in the order of their numbers.
+    new: Vec<RawStack>,
     slots: HashMap<(u32, u32), StackNumber>,
 }
 
@@ -116,20 +130,38 @@ impl Stacks {
         self.slots.get(&slot).copied()
     }
 
-    /// Every distinct stack, by its number.
-    pub(crate) fn all(&self) -> &[RawStack] {
-        &self.stacks
+    /// Whether no frame of the stack is missing.
+    pub(crate) fn is_complete(&self, stack: StackNumber) -> bool {
+        let known = self.are_complete.get(stack.0 as usize);
+        known.is_some_and(|is_complete| *is_complete)
+    }
+
+    /// The stacks that are new since the last call, in the order of their numbers.
+    pub(crate) fn take_new(&mut self) -> Vec<RawStack> {
+        std::mem::take(&mut self.new)
+    }
+
+    fn forget_unknown_to_kernel(&mut self) {
+        let known: HashSet<u32> = self.slots.values().map(|stack| stack.0).collect();
+        self.by_frames.retain(|_, number| known.contains(number));
+        self.frames = self.by_frames.keys().map(|(frames, _)| frames.len()).sum();
+        // All that the kernel knows may be nearly as much: then it is not worth looking until there are as many more.
+        self.forget_at = MOST_FRAMES.max(2 * self.frames);
     }
 
     fn intern(&mut self, frames: Vec<RawFrame>, incomplete: Option<Reason>) -> StackNumber {
-        let frames = frames.into_boxed_slice();
-        let key = (frames, incomplete);
+        let key = (Arc::from(frames), incomplete);
         if let Some(number) = self.by_frames.get(&key) {
             return StackNumber(*number);
         }
-        let number = self.stacks.len() as u32;
-        self.stacks.push(RawStack {
-            frames: key.0.clone(),
+        if self.frames >= self.forget_at.max(MOST_FRAMES) {
+            self.forget_unknown_to_kernel();
+        }
+        let number = self.are_complete.len() as u32;
+        self.frames += key.0.len();
+        self.are_complete.push(incomplete.is_none());
+        self.new.push(RawStack {
+            frames: Arc::clone(&key.0),
             incomplete,
         });
         self.by_frames.insert(key, number);
@@ -203,6 +235,24 @@ mod tests {
     }
 
     #[test]
+    fn stacks_that_the_kernel_does_not_know_are_forgotten_and_come_again_by_another_number() {
+        let (mut stacks, codes) = (Stacks::default(), CodeObjects::default());
+        let define = |stacks: &mut Stacks, address: u64| {
+            stacks.define(0, &sections(&[1 << 60 | address]), &codes, true, &NOTHING)
+        };
+        let kept = define(&mut stacks, 5);
+        stacks.assign((0, 7), kept);
+        let forgotten = define(&mut stacks, 6);
+        stacks.forget_unknown_to_kernel();
+        assert_eq!(define(&mut stacks, 5), kept);
+        assert_eq!(stacks.find((0, 7)), Some(kept));
+        let again = define(&mut stacks, 6);
+        assert_ne!(again, forgotten);
+        assert_eq!(stacks.take_new().len(), 3);
+        assert!(stacks.is_complete(again));
+    }
+
+    #[test]
     fn a_python_frame_without_definition_is_said_to_be_lost() {
         let (mut stacks, codes) = (Stacks::default(), CodeObjects::default());
         let python = vec![3 << 60 | 9 << 28, 4 << 60];
@@ -212,7 +262,7 @@ mod tests {
             python,
         };
         let number = stacks.define(0, &sections, &codes, true, &NOTHING);
-        let stack = &stacks.all()[number.0 as usize];
+        let stack = &stacks.take_new()[number.0 as usize];
         assert_eq!(stack.incomplete, Some(Reason::PythonCodeLost));
     }
 }

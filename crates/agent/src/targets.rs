@@ -2,7 +2,9 @@
 
 use std::{
     ffi::OsString,
-    process::{Child, Command},
+    fs::{File, OpenOptions},
+    path::Path,
+    process::{Child, Command, Stdio},
 };
 
 use viperf_abi::{PROCESS_STARTS_TARGET, Process};
@@ -10,7 +12,7 @@ use viperf_process::{Pid, ProcessError};
 use viperf_sample::Sampler;
 
 use crate::{
-    RecordError,
+    RecordError, RecordOptions,
     found::Readers,
     processes::{Processes, TrackError},
 };
@@ -67,9 +69,45 @@ pub(crate) fn track_every_python(processes: &mut Processes, readers: &mut Reader
     }
 }
 
+/// Tells the kernel which control group is meant.
+pub(crate) fn choose_control_group(folder: &Path, sampler: &Sampler) -> Result<(), RecordError> {
+    let opened = File::open(folder).map_err(|source| RecordError::NoControlGroup {
+        path: folder.to_owned(),
+        why: source.to_string(),
+    })?;
+    Ok(sampler.set_control_group(opened)?)
+}
+
+/// Tracks what runs in a control group now; what comes to it later the kernel finds.
+pub(crate) fn track_control_group(
+    folder: &Path,
+    processes: &mut Processes,
+    readers: &mut Readers<'_>,
+) {
+    for pid in viperf_process::list_control_group(folder) {
+        track_if_possible(pid.0, processes, readers);
+    }
+}
+
+/// Tracks every process of the machine, but for threads of the kernel.
+pub(crate) fn track_every_process(processes: &mut Processes, readers: &mut Readers<'_>) {
+    for pid in viperf_process::list_processes() {
+        if !viperf_process::is_kernel_thread(pid).unwrap_or(true) {
+            track_if_possible(pid.0, processes, readers);
+        }
+    }
+}
+
 /// Tracks a process if one of its executables holds a Python.
 pub(crate) fn track_if_python(pid: u32, processes: &mut Processes, readers: &mut Readers<'_>) {
-    if pid == std::process::id() || processes.is_tracked(pid) || !has_python(pid, readers) {
+    if !processes.is_tracked(pid) && has_python(pid, readers) {
+        track_if_possible(pid, processes, readers);
+    }
+}
+
+/// Tracks a process that is not viperf itself.
+fn track_if_possible(pid: u32, processes: &mut Processes, readers: &mut Readers<'_>) {
+    if pid == std::process::id() {
         return;
     }
     match processes.track(pid, readers) {
@@ -90,7 +128,12 @@ fn has_python(pid: u32, readers: &mut Readers<'_>) -> bool {
 }
 
 /// Starts the command as a target from its first instruction: what a child of viperf executes while it starts is one.
-pub(crate) fn start_command(words: &[OsString], sampler: &Sampler) -> Result<Child, RecordError> {
+/// With a file for its output, what it prints goes to the end of that file, and there is nothing for it to read.
+pub(crate) fn start_command(
+    words: &[OsString],
+    options: &RecordOptions,
+    sampler: &Sampler,
+) -> Result<Child, RecordError> {
     let Some((program, arguments)) = words.split_first() else {
         let source = std::io::Error::from(std::io::ErrorKind::InvalidInput);
         return Err(RecordError::CommandNotStarted {
@@ -98,16 +141,27 @@ pub(crate) fn start_command(words: &[OsString], sampler: &Sampler) -> Result<Chi
             source,
         });
     };
+    let not_started = |source| RecordError::CommandNotStarted {
+        command: program.clone(),
+        source,
+    };
+    let mut command = Command::new(program);
+    command.args(arguments);
+    if let Some(path) = &options.command_output {
+        let file = OpenOptions::new().append(true).create(true).open(path);
+        let file = file.map_err(not_started)?;
+        command
+            .stdin(Stdio::null())
+            .stderr(file.try_clone().map_err(not_started)?)
+            .stdout(file);
+    }
     let own_pid = std::process::id();
     let starting = Process {
         flags: PROCESS_STARTS_TARGET,
         ..Process::default()
     };
     sampler.add_process(own_pid, &starting)?;
-    let child = Command::new(program).args(arguments).spawn();
+    let child = command.spawn();
     sampler.remove_process(own_pid);
-    child.map_err(|source| RecordError::CommandNotStarted {
-        command: program.clone(),
-        source,
-    })
+    child.map_err(not_started)
 }

@@ -33,7 +33,7 @@ fn thread_states_are_found_by_key_and_by_the_interpreters_lists() {
         native: 1,
         ..Configuration::default()
     };
-    let mut sampler = match Sampler::load(configuration) {
+    let mut sampler = match Sampler::load(configuration, crate::DEFAULT_MAX_MEMORY) {
         Ok(sampler) => sampler,
         Err(error) => {
             return println!(

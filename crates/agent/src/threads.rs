@@ -22,15 +22,26 @@ const INTERVAL: Duration = Duration::from_millis(200);
 const INTERVAL_FACTOR: u32 = 20;
 /// An answer may take so long; that of a process with a thousand threads takes a third of it.
 const LIMIT: Duration = Duration::from_millis(250);
+/// Behind the name of a thread that has nothing to do with Python.
+pub(crate) const NO_PYTHON: &str = ", no Python";
 /// More interpreters are not asked.
 const INTERPRETERS: usize = 16;
 
-/// One thread as the kernel knows it.
-#[derive(Debug)]
-pub(crate) struct SampledThread {
+/// What the profile says of a thread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ThreadDescription {
     /// Index of the process's description.
     pub(crate) process: u32,
     pub(crate) tid: u32,
+    pub(crate) name: String,
+}
+
+/// One thread as the kernel knows it.
+#[derive(Debug)]
+struct SampledThread {
+    /// Index of the process's description.
+    process: u32,
+    tid: u32,
     pointer: u64,
     /// The last that it had, ended by a NUL.
     kernel_name: [u8; THREAD_NAME_BYTES],
@@ -40,12 +51,17 @@ pub(crate) struct SampledThread {
     without_python: bool,
 }
 
-/// All threads of a recording, by number.
+/// All threads of a recording whose processes have not been forgotten.
 #[derive(Debug, Default)]
 pub(crate) struct Threads {
-    all: Vec<SampledThread>,
-    by_key: HashMap<(u32, u32, u64), u32>,
+    /// By number.
+    all: HashMap<u32, SampledThread>,
+    next: u32,
+    /// The threads of each process, by TID and thread pointer.
+    by_process: HashMap<u32, HashMap<(u32, u64), u32>>,
     unnamed: HashMap<u32, Unnamed>,
+    /// Those that are new, or have another name.
+    changed: BTreeSet<u32>,
 }
 
 /// A process with threads that have no Python name yet.
@@ -59,9 +75,12 @@ struct Unnamed {
 impl Threads {
     /// The number of the thread of a sample.
     pub(crate) fn number(&mut self, process: u32, sample: &SampleRecord) -> u32 {
-        let key = (process, sample.tid, sample.thread_pointer);
-        let number = *self.by_key.entry(key).or_insert_with(|| {
-            self.all.push(SampledThread {
+        let key = (sample.tid, sample.thread_pointer);
+        let of_process = self.by_process.entry(process).or_default();
+        let number = *of_process.entry(key).or_insert_with(|| {
+            let number = self.next;
+            self.next += 1;
+            let thread = SampledThread {
                 process,
                 tid: sample.tid,
                 pointer: sample.thread_pointer,
@@ -69,17 +88,25 @@ impl Threads {
                 python_name: None,
                 with_python: false,
                 without_python: false,
-            });
-            self.all.len() as u32 - 1
+            };
+            self.all.insert(number, thread);
+            self.changed.insert(number);
+            number
         });
         let is_python = sample.flags & SAMPLE_PYTHON != 0;
         let has_state = sample.flags & SAMPLE_NO_THREAD_STATE == 0;
-        let Some(thread) = self.all.get_mut(number as usize) else {
+        let Some(thread) = self.all.get_mut(&number) else {
             return number;
         };
-        thread.kernel_name = sample.thread_name;
+        if thread.kernel_name != sample.thread_name {
+            thread.kernel_name = sample.thread_name;
+            self.changed.insert(number);
+        }
         if is_python {
             let is_first = !thread.with_python;
+            if is_first && (has_state || !thread.without_python) {
+                self.changed.insert(number);
+            }
             thread.with_python |= has_state;
             thread.without_python |= !has_state;
             if has_state && is_first {
@@ -96,22 +123,19 @@ impl Threads {
         number
     }
 
-    /// The thread with this number.
-    pub(crate) fn find(&self, number: u32) -> Option<&SampledThread> {
-        self.all.get(number as usize)
-    }
-
-    /// Python's name where there is one, else the kernel's; with a word when the thread had nothing to do with Python.
-    pub(crate) fn name(&self, thread: &SampledThread) -> String {
-        let kernel_name = thread.kernel_name.split(|byte| *byte == 0).next();
-        let name = match &thread.python_name {
-            Some(name) => Cow::Borrowed(name.as_str()),
-            None => String::from_utf8_lossy(kernel_name.unwrap_or_default()),
-        };
-        match thread.without_python && !thread.with_python {
-            true => format!("{name}, no Python"),
-            false => name.into_owned(),
-        }
+    /// The threads that are new since the last call or have another name, by their numbers.
+    pub(crate) fn take_changed(&mut self) -> Vec<(u32, ThreadDescription)> {
+        let changed = std::mem::take(&mut self.changed).into_iter();
+        let described = changed.filter_map(|number| {
+            let thread = self.all.get(&number)?;
+            let description = ThreadDescription {
+                process: thread.process,
+                tid: thread.tid,
+                name: thread.name(),
+            };
+            Some((number, description))
+        });
+        described.collect()
     }
 
     /// Asks the processes that have new threads for their names. `find` gives the interpreter of a process and where its
@@ -157,23 +181,64 @@ impl Threads {
         is_alive: impl Fn(u32) -> bool,
     ) {
         let mut taken = HashSet::new();
-        let of_process = |thread: &&mut SampledThread| thread.process == process;
-        for thread in self.all.iter_mut().rev().filter(of_process) {
+        for number in self.numbers_of(process).into_iter().rev() {
+            let Some(thread) = self.all.get_mut(&number) else {
+                continue;
+            };
             if !taken.insert(thread.pointer) || thread.python_name.is_some() {
                 continue;
             }
             if let Some(name) = names.get(&thread.pointer).filter(|_| is_alive(thread.tid)) {
                 thread.python_name = Some(name.clone());
+                self.changed.insert(number);
             }
         }
     }
 
+    /// The threads of a process, the oldest first.
+    fn numbers_of(&self, process: u32) -> Vec<u32> {
+        let of_process = self.by_process.get(&process);
+        let mut numbers: Vec<u32> = of_process
+            .into_iter()
+            .flat_map(HashMap::values)
+            .copied()
+            .collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    /// A process is gone, and all of its samples have come; whoever makes the profile has been told of its threads.
+    pub(crate) fn forget(&mut self, process: u32) {
+        for number in self
+            .by_process
+            .remove(&process)
+            .unwrap_or_default()
+            .into_values()
+        {
+            self.all.remove(&number);
+        }
+    }
+
     fn are_all_named(&self, process: u32) -> bool {
-        let mut of_process = self
-            .all
-            .iter()
-            .filter(|thread| thread.process == process && thread.with_python);
-        of_process.all(|thread| thread.python_name.is_some())
+        let numbers = self.numbers_of(process);
+        let threads = numbers.iter().filter_map(|number| self.all.get(number));
+        let mut of_python = threads.filter(|thread| thread.with_python);
+        of_python.all(|thread| thread.python_name.is_some())
+    }
+}
+
+impl SampledThread {
+    /// Python's name where there is one, else the kernel's; with a word when the thread had nothing to do with Python.
+    fn name(&self) -> String {
+        let kernel_name = self.kernel_name.split(|byte| *byte == 0).next();
+        let name = match &self.python_name {
+            Some(name) => Cow::Borrowed(name.as_str()),
+            None => String::from_utf8_lossy(kernel_name.unwrap_or_default()),
+        };
+        match self.without_python && !self.with_python {
+            true => format!("{name}{NO_PYTHON}"),
+            false => name.into_owned(),
+        }
     }
 }
 
@@ -217,7 +282,7 @@ mod tests {
     }
 
     fn name(threads: &Threads, number: u32) -> String {
-        threads.name(threads.find(number).unwrap())
+        threads.all[&number].name()
     }
 
     #[test]
@@ -229,6 +294,18 @@ mod tests {
         threads.take_names(0, &names, |_| true);
         assert_eq!(name(&threads, number), "worker");
         assert!(threads.are_all_named(0));
+    }
+
+    #[test]
+    fn a_process_that_is_forgotten_takes_its_threads_with_it_and_no_others() {
+        let mut threads = Threads::default();
+        let gone = threads.number(0, &sample(8, 0x100, SAMPLE_PYTHON));
+        let stays = threads.number(1, &sample(8, 0x100, SAMPLE_PYTHON));
+        threads.forget(0);
+        assert_eq!(name(&threads, stays), "python");
+        assert!(!threads.all.contains_key(&gone));
+        assert_eq!(stays, threads.number(1, &sample(8, 0x100, SAMPLE_PYTHON)));
+        assert!(threads.number(0, &sample(8, 0x100, SAMPLE_PYTHON)) > stays);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use viperf_abi::{CaptureRecord, Configuration, Record, Word, decode_record};
+use viperf_abi::{CaptureRecord, Configuration, Record, SAMPLE_DEFERRED, Word, decode_record};
 use viperf_sample::Sampler;
 use viperf_unwind::{NativeFrame, Registers, Row, Rule, WalkEnd, find_rule, walk};
 
@@ -39,7 +39,7 @@ fn kernel_and_user_space_walk_the_same_frames() {
         capture: 1,
         ..Configuration::default()
     };
-    let mut sampler = match Sampler::load(configuration) {
+    let mut sampler = match Sampler::load(configuration, crate::DEFAULT_MAX_MEMORY) {
         Ok(sampler) => sampler,
         Err(error) => {
             return println!("skipped: kernel_and_user_space_walk_the_same_frames: {error}");
@@ -62,6 +62,7 @@ fn kernel_and_user_space_walk_the_same_frames() {
         };
         processes.track(target.0.id(), &mut readers).unwrap();
     }
+    wait_for_all_rows(&mut executables, &mut sampler);
     sampler.attach(Duration::from_millis(1)).unwrap();
     let captures = collect(&mut sampler, Duration::from_secs(4));
     drop(sampler);
@@ -93,6 +94,14 @@ fn kernel_and_user_space_walk_the_same_frames() {
     );
 }
 
+/// However long that takes on a busy machine.
+fn wait_for_all_rows(executables: &mut Executables, sampler: &mut Sampler) {
+    while executables.is_building() {
+        executables.load_built(sampler);
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
 /// How far two walks could be compared; where they could be, they were equal.
 enum Compared {
     /// The copy of the stack ended, or had a page that was not resident, before the walk did.
@@ -119,7 +128,10 @@ fn collect(sampler: &mut Sampler, time: Duration) -> Vec<Captured> {
         {
             match record {
                 Record::Stack { sample, native, .. } => {
-                    slots.insert((sample.cpu, sample.slot), native.clone());
+                    // A deferred one has no slot.
+                    if sample.flags & SAMPLE_DEFERRED == 0 {
+                        slots.insert((sample.cpu, sample.slot), native.clone());
+                    }
                     last.insert(sample.cpu, native);
                 }
                 Record::Sample(sample) => {
@@ -149,7 +161,9 @@ impl Checker {
     fn check(&mut self, capture: &CaptureRecord, stack: &[u8], native: &[u64]) -> Compared {
         let mappings = self.processes.mappings(capture.tgid).to_vec();
         let read = |address: u64| {
-            let offset = usize::try_from(address.checked_sub(capture.sp)?).ok()?;
+            let offset =
+                usize::try_from(address.checked_sub(capture.sp - u64::from(capture.below))?)
+                    .ok()?;
             Some(u64::from_le_bytes(*stack.get(offset..)?.first_chunk()?))
         };
         let find = |address: u64| -> Option<Rule> {

@@ -1,7 +1,7 @@
 //! viperf's BPF programs, compiled by clang and embedded.
 //!
-//! `src/bpf` holds the C: `viperf.bpf.c` the programs, `native_walk.h` (with `unwind_rules.h`, `lost_way.h`, `entries.h`), `python_walk.h`, `code_objects.h` and
-//! `stack_cache.h` the stages of a sample, `maps.h` what is shared with user space beside the records of `viperf-abi`.
+//! `src/bpf` holds the C: `viperf.bpf.c` the programs that sample, `threads.bpf.c` the one that looks at threads which do not run, `native_walk.h` (with `unwind_rules.h`, `lost_way.h`, `entries.h`), `python_walk.h`, `code_objects.h` and
+//! `stack_cache.h` the stages of a sample, `older_kernels.h` what old ones lack, `maps.h` what is shared with user space beside the records of `viperf-abi`.
 //! The build asks for clang 17 or newer. Loading is `viperf-sample`'s.
 #![forbid(unsafe_code)]
 
@@ -23,6 +23,18 @@ macro_rules! object {
 #[must_use]
 pub fn programs() -> &'static [u8] {
     object!("viperf.bpf.o")
+}
+
+/// The object with the iterator that looks at threads which do not run.
+#[must_use]
+pub fn thread_programs() -> &'static [u8] {
+    object!("threads.bpf.o")
+}
+
+/// The sampling programs for kernels before 5.15, with what stands in for the things that they lack (`older_kernels.h`).
+#[must_use]
+pub fn programs_before_5_15() -> &'static [u8] {
+    object!("viperf-before-5.15.bpf.o")
 }
 
 /// The object whose BTF describes every record; for the test that compares it with Rust.

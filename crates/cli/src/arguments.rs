@@ -1,6 +1,5 @@
 //! What can be typed. Only parsing: nothing here looks at the machine.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,11 +7,17 @@ use clap::error::{ContextKind, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::diff::DiffArguments;
+use crate::dump::{self, DumpArguments};
 use crate::exit::{ExitStatus, Failure};
 use crate::output_format::OutputFormat;
-use crate::quantities::{parse_duration, parse_rate};
+use crate::quantities::{parse_cpu_share, parse_duration, parse_memory, parse_rate};
 use crate::report::ReportArguments;
+use crate::shell::{self, CompletionsArguments, ManArguments};
+use crate::sources::SourceArguments;
+use crate::targets::TargetArguments;
 use crate::terminal;
+use crate::top::{self, TopArguments};
+use crate::view::{VIEW_EXAMPLES, VIEW_NOTES, ViewArguments};
 
 /// Examples first: most readers of a help text want to copy a line from it.
 const TEMPLATE: &str = "{about}\n\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
@@ -20,8 +25,8 @@ const TEMPLATE: &str = "{about}\n\n{before-help}{usage-heading} {usage}\n\n{all-
 const EXAMPLES: &str = "\
 Examples:
   viperf record -- python3 app.py      run a program and profile it
-  viperf record -p 1234 -d 30s         profile a running program for 30 seconds
-  viperf doctor                        what this machine allows, and what is missing
+  viperf top                           watch every Python program of the machine
+  viperf dump -p 1234                  where each thread of a program is now
 ";
 
 const RECORD_EXAMPLES: &str = "\
@@ -29,8 +34,10 @@ Examples:
   viperf record -- python3 app.py            run a program, profile it to its end
   viperf record -p 1234                      profile a running program until Ctrl-C
   viperf record -d 30s -o all.html           every Python program of the machine, 30 seconds
+  viperf record --container 3f2a -d 1m       what runs in a container, by the beginning of its ID
   viperf record -p 1234,1235 -F 1khz -o cpu.viperf
                                              keep everything; `viperf convert` makes the page later
+  viperf record -p 1234 --live               watch it grow in a browser, at the address that is printed
   viperf record -p 1234 -d 10s -o - | sort   folded stacks on standard output
 ";
 
@@ -40,8 +47,8 @@ format, .txt is what `viperf report` prints, .folded (.col) are folded stacks, .
 .pb.gz (.pprof), .speedscope.json, .firefox.json.gz, .pstats and .json are for other programs.
 Without -o the page is viperf-NAME-TIME.html in this folder.
 
-Exit codes: 0 done, 1 viperf failed, 2 wrong usage, 3 not permitted, 4 no such process or command,
-5 the kernel lacks something. With `-- COMMAND`, the command's own code if viperf itself succeeded
+Exit codes: 0 done, 1 viperf failed, 2 wrong usage, 3 not permitted, 4 no such process, container or
+command, 5 the kernel lacks something. With `-- COMMAND`, the command's own code if viperf itself succeeded
 (128 + N if signal N ended it).
 ";
 
@@ -51,6 +58,7 @@ Examples:
   viperf report cpu.viperf --callers deflate        who calls this function
   viperf report cpu.viperf --source app.py          the time of each line
   viperf report cpu.viperf --time 10s..20s --match 'django\\.db'
+  viperf report all.viperf --group container        what each container takes, and on what
   viperf report *.viperf --markdown                 several recordings as one, for a pull request
 ";
 
@@ -61,6 +69,9 @@ calls; a recursion counts once. FUNCTION may be a part of the name; file.py:name
 library.so:name choose among functions of one name. In the call tree, code of packages and of the
 standard library is folded into the call that enters it, native code into its library; --full
 shows every frame.
+
+GIL is the time on the CPU in taking the GIL: asking for it, going to sleep, waking up. The time
+asleep is in no profile of CPU time; `viperf dump` shows who waits for it at a moment.
 ";
 
 const DIFF_EXAMPLES: &str = "\
@@ -69,6 +80,8 @@ Examples:
   viperf diff before.viperf after.viperf --fail-above 5%    code 1 if a function grew: for CI
   viperf diff before.viperf after.viperf --normalize time   servers under the same load
   viperf diff before.viperf after.viperf --markdown         for a pull request
+  viperf diff before.viperf after.viperf -o diff.html       a page: what grew in red, what shrank in blue
+  viperf diff before.viperf after.viperf -o diff.folded     both counts of each stack, for inferno-flamegraph
 ";
 
 const DIFF_NOTES: &str = "\
@@ -85,6 +98,7 @@ same machine.
 const CONVERT_EXAMPLES: &str = "\
 Examples:
   viperf convert cpu.viperf -o cpu.html
+  viperf convert cpu.viperf -o cpu.html --source-root . the page shows the source, too
   viperf convert cpu.viperf -o cpu.folded --merge-processes
   viperf convert cpu.viperf -o cpu.pb.gz                for `go tool pprof`
   viperf convert perf.script -o cpu.html                what `perf script` printed
@@ -115,6 +129,10 @@ lacks something.
 struct Arguments {
     #[command(subcommand)]
     verb: Option<Verb>,
+
+    /// Say nothing but what went wrong: no progress, no summary, no hints
+    #[arg(short, long, global = true)]
+    quiet: bool,
 }
 
 /// What to do.
@@ -123,9 +141,18 @@ pub(crate) enum Verb {
     /// Sample for a while, write a profile.
     #[command(before_help = RECORD_EXAMPLES, after_help = RECORD_NOTES, help_template = TEMPLATE)]
     Record(Box<RecordArguments>),
+    /// Show where every thread is now, running or blocked.
+    #[command(before_help = dump::EXAMPLES, after_help = dump::NOTES, help_template = TEMPLATE)]
+    Dump(DumpArguments),
+    /// Watch programs live in the terminal: processes, threads, functions, lines, the call tree.
+    #[command(before_help = top::EXAMPLES, after_help = top::NOTES, help_template = TEMPLATE)]
+    Top(Box<TopArguments>),
     /// Show a profile as text: what takes the time, and who calls it.
     #[command(before_help = REPORT_EXAMPLES, after_help = REPORT_NOTES, help_template = TEMPLATE)]
     Report(Box<ReportArguments>),
+    /// Show a profile as a web page, served to this machine only.
+    #[command(before_help = VIEW_EXAMPLES, after_help = VIEW_NOTES, help_template = TEMPLATE)]
+    View(ViewArguments),
     /// Show what changed between two profiles.
     #[command(before_help = DIFF_EXAMPLES, after_help = DIFF_NOTES, help_template = TEMPLATE)]
     Diff(Box<DiffArguments>),
@@ -135,23 +162,19 @@ pub(crate) enum Verb {
     /// Show what this machine allows and what is missing, with the remedy.
     #[command(before_help = DOCTOR_EXAMPLES, after_help = DOCTOR_NOTES, help_template = TEMPLATE)]
     Doctor(DoctorArguments),
+    /// Print completions for a shell.
+    #[command(before_help = shell::COMPLETIONS_EXAMPLES, help_template = TEMPLATE)]
+    Completions(CompletionsArguments),
+    /// Print a manual page, or write all of them into a folder.
+    #[command(before_help = shell::MAN_EXAMPLES, help_template = TEMPLATE)]
+    Man(ManArguments),
 }
 
 /// `viperf record`.
 #[derive(Debug, Args)]
 pub(crate) struct RecordArguments {
-    /// Profile this process (repeat it, or give a list with commas) [default: every Python process]
-    #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',')]
-    #[arg(conflicts_with = "command", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) pids: Vec<u32>,
-
-    /// Profile every Python process of the machine, also those that start later; so it is without a target
-    #[arg(short, long, conflicts_with_all = ["pids", "command"])]
-    pub(crate) all: bool,
-
-    /// Do not follow the processes that a target starts
-    #[arg(long)]
-    pub(crate) no_children: bool,
+    #[command(flatten)]
+    pub(crate) targets: TargetArguments,
 
     /// Show functions that the compiler put into others, where the debug information tells
     #[arg(long)]
@@ -179,13 +202,41 @@ pub(crate) struct RecordArguments {
     #[command(flatten)]
     pub(crate) shape: ShapeArguments,
 
+    /// Put the text of every source file with samples into the page or .viperf file, read where the program has it at the
+    /// end. Mind who gets the file: keys and passwords that stand in the sources stand in it, too
+    #[arg(long)]
+    pub(crate) embed_source: bool,
+
+    #[command(flatten)]
+    pub(crate) sources: SourceArguments,
+
+    /// What recording may cost, in the kernel and in viperf, of the CPU time of all CPUs together: `1%`, `0.2%`. The rate is
+    /// lowered to keep it, to 1 Hz at the least, and comes back when there is room; each sample stands for the time of its own
+    /// rate. What it cost in the end, and how low the rate was, stands in the summary
+    #[arg(long, value_name = "PERCENT", value_parser = parse_cpu_share)]
+    pub(crate) max_cpu: Option<f64>,
+
+    /// Memory for unwind tables, which take the most; those that were not needed for the longest time make room for others. What
+    /// viperf needs beside them is bounded by the program's own code and stacks, about 100M, and with a .viperf file does not
+    /// grow with time; other formats are made at the end and keep all samples until then, 40 bytes each
+    #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = parse_memory)]
+    pub(crate) max_memory: usize,
+
+    /// Serve a page that shows the profile as it grows, to this machine only; its address is printed
+    #[arg(long)]
+    pub(crate) live: bool,
+
+    /// Serve the live page on this port [default: one that is free]
+    #[arg(long, value_name = "PORT", requires = "live", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: Option<u16>,
+
+    /// Open the live page in a browser, too
+    #[arg(long, requires = "live")]
+    pub(crate) open: bool,
+
     /// Write the figures of the summary to FILE as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) stats: Option<PathBuf>,
-
-    /// Start this program and profile it; its output and exit code pass through
-    #[arg(last = true, value_name = "COMMAND")]
-    pub(crate) command: Vec<OsString>,
 }
 
 /// Where the profile goes.
@@ -246,6 +297,9 @@ pub(crate) struct ConvertArguments {
 
     #[command(flatten)]
     pub(crate) shape: ShapeArguments,
+
+    #[command(flatten)]
+    pub(crate) sources: SourceArguments,
 }
 
 /// `viperf doctor`.
@@ -265,10 +319,21 @@ pub(crate) struct DoctorArguments {
 /// Help and version are answered here and end the process.
 pub(crate) fn parse() -> Result<Option<Verb>, Failure> {
     match Arguments::try_parse() {
-        Ok(arguments) => Ok(arguments.verb),
+        Ok(arguments) => {
+            if arguments.quiet {
+                terminal::be_quiet();
+            }
+            Ok(arguments.verb)
+        }
         Err(error) if error.use_stderr() => Err(Failure::wrong_usage(explain(&error))),
         Err(help_or_version) => help_or_version.exit(),
     }
+}
+
+/// Everything that can be typed, for those who describe it.
+pub(crate) fn definition() -> clap::Command {
+    use clap::CommandFactory as _;
+    Arguments::command()
 }
 
 /// clap's error as one line: what is wrong, its first tip if it has one, and where to read more.
@@ -327,7 +392,7 @@ mod tests {
     #[test]
     fn pids_come_repeated_or_as_a_list() {
         let arguments = record(&["-p", "1,2", "--pid", "3"]).unwrap();
-        assert_eq!(arguments.pids, [1, 2, 3]);
+        assert_eq!(arguments.targets.pids, [1, 2, 3]);
         for wrong in ["0", "-1", "x", "1,,2", "99999999999"] {
             assert!(record(&["-p", wrong]).is_err(), "{wrong}");
         }
@@ -336,9 +401,36 @@ mod tests {
     #[test]
     fn the_command_keeps_its_own_flags() {
         let arguments = record(&["-F", "1khz", "--", "python3", "-c", "pass", "-p", "1"]).unwrap();
-        assert_eq!(arguments.command, ["python3", "-c", "pass", "-p", "1"]);
+        assert_eq!(
+            arguments.targets.command,
+            ["python3", "-c", "pass", "-p", "1"]
+        );
         assert_eq!(arguments.rate, 1000);
-        assert!(arguments.pids.is_empty());
+        assert!(arguments.targets.pids.is_empty());
+    }
+
+    #[test]
+    fn control_groups_and_containers_are_targets_of_their_own() {
+        use viperf_agent::Target;
+        let target = |arguments: &[&str]| record(arguments).unwrap().targets.target();
+        let path = std::path::PathBuf::from("system.slice/a.service");
+        assert_eq!(
+            target(&["--cgroup", "system.slice/a.service"]),
+            Target::ControlGroup(path)
+        );
+        let container = Target::Container("3f2a".to_owned());
+        assert_eq!(target(&["--container", "3f2a"]), container);
+        assert_eq!(target(&["-a", "--no-python-only"]), Target::EveryProcess);
+        for wrong in [
+            &["--no-python-only"][..],
+            &["--container", ""],
+            &["--container", "a", "--cgroup", "b"],
+            &["--cgroup", "b", "-p", "1"],
+            &["--container", "a", "-a"],
+            &["--container", "a", "--", "b"],
+        ] {
+            assert!(record(wrong).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]
@@ -350,7 +442,7 @@ mod tests {
 
     #[test]
     fn the_whole_machine_and_one_target_exclude_each_other() {
-        assert!(record(&["-a"]).unwrap().all);
+        assert!(record(&["-a"]).unwrap().targets.all);
         for target in [["-p", "1"], ["--", "python3"]] {
             let arguments = [&["--all"], target.as_slice()].concat();
             let error = record(&arguments).unwrap_err();
@@ -364,7 +456,7 @@ mod tests {
         assert_eq!(arguments.rate, 99);
         assert_eq!(arguments.duration, None);
         assert_eq!(arguments.shape.frame_kinds, Switch::On);
-        assert!(!arguments.no_children && !arguments.no_native && !arguments.no_kernel);
+        assert!(!arguments.targets.no_children && !arguments.no_native && !arguments.no_kernel);
     }
 
     #[test]

@@ -15,7 +15,7 @@ const FAILED: u8 = 1;
 const WRONG_USAGE: u8 = 2;
 /// Something is not permitted.
 pub(crate) const NOT_PERMITTED: u8 = 3;
-/// There is no such process or command.
+/// There is no such process, container or command.
 const NOT_FOUND: u8 = 4;
 /// The kernel lacks something.
 pub(crate) const KERNEL_LACKS: u8 = 5;
@@ -54,6 +54,11 @@ impl Failure {
             code: FAILED,
             message: message.into(),
         }
+    }
+
+    /// What happened and what to do.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
     }
 
     /// The command line makes no sense: code 2.
@@ -107,9 +112,14 @@ pub(crate) fn code_of(error: &RecordError) -> u8 {
         RecordError::NotPermitted { .. } => NOT_PERMITTED,
         RecordError::NoSuchProcess { .. }
         | RecordError::Thread { .. }
+        | RecordError::NoControlGroup { .. }
+        | RecordError::NoContainer { .. }
         | RecordError::CommandNotStarted { .. } => NOT_FOUND,
         RecordError::NoBtf | RecordError::KernelLacks { .. } => KERNEL_LACKS,
-        RecordError::PidNamespace | RecordError::Sample(_) | RecordError::Process(_) => FAILED,
+        RecordError::PidNamespace
+        | RecordError::NoThread { .. }
+        | RecordError::Sample(_)
+        | RecordError::Process(_) => FAILED,
     }
 }
 

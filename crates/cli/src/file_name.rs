@@ -22,6 +22,12 @@ pub(crate) fn default_file_name(target: &Target, format: OutputFormat) -> PathBu
 fn target_name(target: &Target) -> String {
     match target {
         Target::EveryPython => "python".to_owned(),
+        Target::EveryProcess => "machine".to_owned(),
+        Target::ControlGroup(path) => {
+            let name = path.file_name().unwrap_or(OsStr::new("cgroup"));
+            name.to_string_lossy().into_owned()
+        }
+        Target::Container(prefix) => prefix.chars().take(12).collect(),
         Target::Command(command) => command_name(command),
         Target::Pids(pids) => match pids.as_slice() {
             [pid, ..] => process_name(Pid(*pid)),

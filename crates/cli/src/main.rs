@@ -7,14 +7,23 @@ mod arguments;
 mod convert;
 mod diff;
 mod doctor;
+mod dump;
 mod exit;
 mod file_name;
+mod next;
 mod output;
 mod output_format;
+mod output_owner;
+mod progress;
 mod quantities;
 mod record;
 mod report;
+mod shell;
+mod sources;
+mod targets;
 mod terminal;
+mod top;
+mod view;
 
 use std::process::ExitCode;
 
@@ -24,9 +33,14 @@ fn main() -> ExitCode {
     exit::run(|| match arguments::parse()? {
         None => arguments::print_short_help(),
         Some(Verb::Record(arguments)) => record::run(*arguments),
+        Some(Verb::Dump(arguments)) => dump::run(&arguments),
+        Some(Verb::View(arguments)) => view::run(arguments),
+        Some(Verb::Top(arguments)) => top::run(*arguments),
         Some(Verb::Report(arguments)) => report::run(&arguments),
         Some(Verb::Convert(arguments)) => convert::run(&arguments),
         Some(Verb::Diff(arguments)) => diff::run(&arguments),
         Some(Verb::Doctor(arguments)) => doctor::run(&arguments),
+        Some(Verb::Completions(arguments)) => shell::print_completions(&arguments),
+        Some(Verb::Man(arguments)) => shell::show_pages(&arguments),
     })
 }

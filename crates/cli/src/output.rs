@@ -11,6 +11,7 @@ use viperf_encode::{Format, Options, firefox, folded, html, pprof, pstats, speed
 use crate::arguments::{ShapeArguments, Switch};
 use crate::exit::Failure;
 use crate::output_format::OutputFormat;
+use crate::output_owner;
 use crate::terminal;
 
 /// A place that could be written to when it was looked at.
@@ -68,6 +69,30 @@ impl Destination {
         }
     }
 
+    /// Begins a file that is written bit by bit; what is there is replaced by the first bit.
+    pub(crate) fn begin(&self) -> io::Result<GrowingOutput> {
+        Ok(match self {
+            Self::StandardOutput => GrowingOutput::StandardOutput,
+            Self::Stream(path) => GrowingOutput::Stream(OpenOptions::new().write(true).open(path)?),
+            Self::File(path) => {
+                let temporary = temporary_name(path)?;
+                GrowingOutput::File {
+                    file: create_new(&temporary)?,
+                    bytes: 0,
+                    to_rename: Some((temporary, path.clone())),
+                }
+            }
+        })
+    }
+
+    /// The place, for people.
+    pub(crate) fn shown(&self) -> String {
+        match self {
+            Self::StandardOutput => "standard output".to_owned(),
+            Self::Stream(path) | Self::File(path) => path.display().to_string(),
+        }
+    }
+
     /// The file's path, if it is one.
     pub(crate) fn path(&self) -> Option<&Path> {
         match self {
@@ -77,11 +102,84 @@ impl Destination {
     }
 }
 
+/// What is written bit by bit. Each bit is in it whole or not at all, as far as the place allows.
+#[derive(Debug)]
+pub(crate) enum GrowingOutput {
+    StandardOutput,
+    Stream(File),
+    File {
+        file: File,
+        /// Those of all bits so far.
+        bytes: u64,
+        /// Its first name and its own, which it gets with the first bit: until then an older file stays.
+        to_rename: Option<(PathBuf, PathBuf)>,
+    },
+}
+
+impl GrowingOutput {
+    /// Writes one bit to the end.
+    ///
+    /// # Errors
+    /// It is not in the file; a pipe may have got a part of it.
+    pub(crate) fn append(&mut self, bit: &[u8]) -> io::Result<()> {
+        match self {
+            Self::StandardOutput => {
+                let mut stdout = io::stdout().lock();
+                stdout.write_all(bit)?;
+                stdout.flush()
+            }
+            Self::Stream(stream) => stream.write_all(bit),
+            Self::File {
+                file,
+                bytes,
+                to_rename,
+            } => {
+                let mut written = file.write_all(bit);
+                if written.is_ok()
+                    && let Some((temporary, path)) = to_rename.as_ref()
+                {
+                    written = fs::rename(temporary, path);
+                }
+                match written {
+                    Ok(()) => {
+                        *to_rename = None;
+                        *bytes += bit.len() as u64;
+                        Ok(())
+                    }
+                    Err(error) => {
+                        // The first error is the one to tell; a reader stops at the half of a bit, too.
+                        let _ = file.set_len(*bytes);
+                        Err(error)
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Drop for GrowingOutput {
+    /// A file that never got its name is no file.
+    fn drop(&mut self) {
+        if let Self::File {
+            to_rename: Some((temporary, _)),
+            ..
+        } = self
+        {
+            // What cannot be removed is named after viperf.
+            let _ = fs::remove_file(temporary);
+        }
+    }
+}
+
 /// Writes beside `path` and renames: a reader, or a viperf that is killed, never leaves half a file.
 fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = temporary_name(path)?;
+    let replaced = fs::metadata(path).ok();
     let written = create_new(&temporary)
-        .and_then(|mut file| file.write_all(bytes))
+        .and_then(|mut file| {
+            output_owner::give(&file, replaced.as_ref());
+            file.write_all(bytes)
+        })
         .and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
         // The first error is the one to tell; what cannot be removed is named after viperf.
@@ -155,24 +253,8 @@ pub(crate) fn encode_options(shape: ShapeArguments) -> Options {
     }
 }
 
-/// What to do with the file that was written.
-pub(crate) fn next_step(format: OutputFormat, path: &Path) -> String {
-    let shown = path.display();
-    match format {
-        OutputFormat::HTML => {
-            let absolute = std::path::absolute(path).unwrap_or_else(|_unknown| path.to_path_buf());
-            format!("open it in a browser: file://{}", url_path(&absolute))
-        }
-        OutputFormat::Encoded(Format::Viperf) => format!(
-            "make a page of it: viperf convert {shown} -o {}",
-            path.with_extension("html").display()
-        ),
-        _ => format.opened_by().to_owned(),
-    }
-}
-
 /// The path as it stands in a `file://` address, so that a terminal makes one link of it.
-fn url_path(path: &Path) -> String {
+pub(crate) fn url_path(path: &Path) -> String {
     use std::os::unix::ffi::OsStrExt as _;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~+,@".contains(&byte);
     path.as_os_str()
@@ -280,13 +362,5 @@ mod tests {
         );
         let failure = choose_format(None, Path::new("a.png")).unwrap_err();
         assert!(format!("{failure:?}").contains("code: 2"));
-    }
-
-    #[test]
-    fn the_page_is_shown_as_an_address_that_can_be_clicked() {
-        assert_eq!(
-            next_step(OutputFormat::HTML, Path::new("/tmp/my page;ü.html")),
-            "open it in a browser: file:///tmp/my%20page%3B%C3%BC.html"
-        );
     }
 }

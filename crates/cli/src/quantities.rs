@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+pub(crate) use viperf_report::{show_count, show_counted, show_share};
+
 /// The kernel's own limit, `kernel.perf_event_max_sample_rate` as it boots.
 const HIGHEST_RATE: u32 = 100_000;
 
@@ -52,6 +54,38 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
+/// `256M`, `1.5G`, `500mib`: bytes, in units of 1,024 as `ulimit` and cgroups count them.
+pub(crate) fn parse_memory(text: &str) -> Result<usize, String> {
+    const LEAST: f64 = (4 << 20) as f64;
+    const MOST: f64 = (1_u64 << 31) as f64;
+    let lower = text.to_ascii_lowercase();
+    let unit =
+        lower.trim_start_matches(|character: char| character.is_ascii_digit() || character == '.');
+    let number = lower.strip_suffix(unit).unwrap_or(&lower);
+    let factor = match unit {
+        "k" | "kb" | "kib" => f64::from(1 << 10),
+        "m" | "mb" | "mib" => f64::from(1 << 20),
+        "g" | "gb" | "gib" => f64::from(1 << 30),
+        _ => return Err("write it like 64M, 256M or 1G".to_owned()),
+    };
+    let bytes = parse_decimal(number).ok_or("write it like 64M, 256M or 1G")? * factor;
+    if !(LEAST..=MOST).contains(&bytes) {
+        return Err("choose from 4M to 2G".to_owned());
+    }
+    // Checked above.
+    Ok(bytes as usize)
+}
+
+/// `1%`, `0.5%`, `2`: a part of the whole, 0 to 1.
+pub(crate) fn parse_cpu_share(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text);
+    let percent = parse_decimal(number).ok_or("write it like 1% or 0.5%")?;
+    match percent {
+        0.01..=100.0 => Ok(percent / 100.0),
+        _ => Err("choose from 0.01% to 100%".to_owned()),
+    }
+}
+
 /// Digits with at most one point; no sign, no exponent, no `inf`.
 fn parse_decimal(text: &str) -> Option<f64> {
     let plain = text
@@ -60,25 +94,6 @@ fn parse_decimal(text: &str) -> Option<f64> {
     (plain && text.starts_with(|first: char| first.is_ascii_digit()))
         .then(|| text.parse().ok())
         .flatten()
-}
-
-/// `1,234,567`.
-pub(crate) fn show_count(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// `1 sample`, `1,234 samples`.
-pub(crate) fn show_counted(count: u64, one: &str, many: &str) -> String {
-    let noun = if count == 1 { one } else { many };
-    format!("{} {noun}", show_count(count))
 }
 
 /// `17 B`, `1.5 kB`, `12 MB`; units of 1,000 as disks and `ls --si` count.
@@ -117,21 +132,6 @@ pub(crate) fn show_elapsed(elapsed: Duration) -> String {
     }
 }
 
-/// `99.7 %`; `100 %` and `0 %` only when it is so.
-pub(crate) fn show_share(part: u64, whole: u64) -> String {
-    if whole == 0 {
-        return "-".to_owned();
-    }
-    let percent = 100.0 * part as f64 / whole as f64;
-    match percent {
-        _ if part == 0 => "0 %".to_owned(),
-        _ if part == whole => "100 %".to_owned(),
-        _ if percent < 0.1 => "< 0.1 %".to_owned(),
-        _ if percent > 99.9 => "> 99.9 %".to_owned(),
-        _ => format!("{percent:.1} %"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,6 +148,17 @@ mod tests {
             ("4999 Hz".replace(' ', "").as_str(), 4999),
         ] {
             assert_eq!(parse_rate(text), Ok(rate), "{text}");
+        }
+    }
+
+    #[test]
+    fn parts_of_the_cpu_are_percent() {
+        for (text, share) in [("1%", 0.01), ("0.5%", 0.005), ("2", 0.02), ("100%", 1.0)] {
+            let parsed = parse_cpu_share(text).unwrap();
+            assert!((parsed - share).abs() < 1e-9, "{text}: {parsed}");
+        }
+        for text in ["", "%", "0%", "0.001%", "101%", "-1%", "one", "1 %"] {
+            assert!(parse_cpu_share(text).is_err(), "{text}");
         }
     }
 
@@ -202,15 +213,17 @@ mod tests {
     }
 
     #[test]
+    fn memory_is_understood_as_documented() {
+        for (text, mebibytes) in [("256M", 256), ("1g", 1024), ("1.5GiB", 1536), ("8192k", 8)] {
+            assert_eq!(parse_memory(text), Ok(mebibytes << 20), "{text}");
+        }
+        for text in ["", "M", "256", "3M", "3G", "-1M", "1e3M", "64 M", "64T"] {
+            assert!(parse_memory(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn figures_read_well_at_every_size() {
-        assert_eq!(show_count(0), "0");
-        assert_eq!(show_count(999), "999");
-        assert_eq!(show_count(1_234_567), "1,234,567");
-        assert_eq!(show_counted(1, "process", "processes"), "1 process");
-        assert_eq!(
-            show_counted(2000, "process", "processes"),
-            "2,000 processes"
-        );
         assert_eq!(show_bytes(17), "17 B");
         assert_eq!(show_bytes(1500), "1.5 kB");
         assert_eq!(show_bytes(12_400_000), "12 MB");
@@ -221,15 +234,5 @@ mod tests {
         assert_eq!(show_elapsed(Duration::from_millis(4240)), "4.2 s");
         assert_eq!(show_elapsed(Duration::from_secs(187)), "3:07");
         assert_eq!(show_elapsed(Duration::from_secs(3723)), "1:02:03");
-    }
-
-    #[test]
-    fn a_share_is_whole_only_when_nothing_is_missing() {
-        assert_eq!(show_share(10_000, 10_000), "100 %");
-        assert_eq!(show_share(99_999, 100_000), "> 99.9 %");
-        assert_eq!(show_share(1, 100_000), "< 0.1 %");
-        assert_eq!(show_share(0, 5), "0 %");
-        assert_eq!(show_share(0, 0), "-");
-        assert_eq!(show_share(997, 1000), "99.7 %");
     }
 }

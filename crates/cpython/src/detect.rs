@@ -53,6 +53,8 @@ pub struct Interpreter {
     pub runtime: Svma,
     /// `PyCode_Type`, the type of every code object.
     pub code_type: Svma,
+    /// `_PyThreadState_Current`, the variable that points to the thread state that holds the GIL (to 3.6).
+    pub current_thread_state: Option<Svma>,
     /// Where, relative to a thread's fs base, the interpreter keeps the thread state that is attached on that thread
     /// (`_Py_tss_tstate`, 3.12 and later). Known only where the offset is a constant in the code, that is for
     /// interpreters linked into the program itself.
@@ -177,6 +179,7 @@ fn detect_version(
         objects,
         runtime,
         code_type: find_code_type(image)?,
+        current_thread_state: None,
         static_thread_state_offset: find_thread_state_offset(image),
     })
 }
@@ -196,6 +199,9 @@ fn detect_before_3_7(image: &Image, version: Version) -> Result<Interpreter, Str
         layout,
         runtime,
         code_type: find_code_type(image)?,
+        current_thread_state: image
+            .symbol("_PyThreadState_Current")
+            .map(|symbol| symbol.svma),
         static_thread_state_offset: None,
     })
 }

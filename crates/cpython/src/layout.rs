@@ -36,6 +36,9 @@ pub struct Layout {
     /// `PyInterpreterState`.
     #[serde(rename = "PyInterpreterState")]
     pub interpreter: InterpreterLayout,
+    /// `struct _gil_runtime_state`; 3.7 and later, and not in free-threaded builds.
+    #[serde(rename = "_gil_runtime_state")]
+    pub gil: Option<GilLayout>,
     /// `PyThreadState`.
     #[serde(rename = "PyThreadState")]
     pub thread_state: ThreadStateLayout,
@@ -113,6 +116,20 @@ pub struct TssLayout {
     pub key: u16,
 }
 
+/// Members of `struct _gil_runtime_state`, and where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GilLayout {
+    /// The `PyThreadState *` that holds the GIL or held it last.
+    pub last_holder: u16,
+    /// `int`, 1 while it is held, -1 before it is made.
+    pub locked: u16,
+    /// In `_PyRuntimeState`: `ceval.gil`, the one GIL of the process (3.7 to 3.11).
+    pub in_runtime: Option<u16>,
+    /// In `PyInterpreterState`: `ceval.gil`, a pointer to the interpreter's GIL (3.12 and later).
+    pub in_interpreter: Option<u16>,
+}
+
 /// Members of `PyInterpreterState`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -137,6 +154,8 @@ pub struct ThreadStateLayout {
     pub thread_id: u16,
     /// `gettid()` of its thread in its own PID namespace, 64 bits; from 3.11 on.
     pub native_thread_id: Option<u16>,
+    /// `state`, an `int`: 1 while the thread is attached to its interpreter (free-threaded builds).
+    pub state: Option<u16>,
     /// The innermost `PyFrameObject *`, or NULL (to 3.10).
     pub frame: Option<u16>,
     /// Pointer to the innermost [`_PyCFrame`](CframeLayout) (3.10 to 3.12).

@@ -27,6 +27,7 @@ mod detect;
 mod eval_function;
 mod layout;
 pub mod line_table;
+mod locals;
 mod memory;
 mod object_layout;
 mod objects;
@@ -41,11 +42,12 @@ pub use debug_offsets::{DebugOffsetsError, parse_debug_offsets, parse_debug_offs
 pub use detect::{Detection, Interpreter, detect};
 pub use eval_function::{eval_function_code, find_eval_function};
 pub use layout::{
-    BytesLayout, CframeLayout, CodeLayout, FrameLayout, InterpreterLayout, Layout, RuntimeLayout,
-    ThreadStateLayout, TssLayout, TupleLayout, TypeLayout, UnicodeLayout, find_layout,
-    find_newest_layout,
+    BytesLayout, CframeLayout, CodeLayout, FrameLayout, GilLayout, InterpreterLayout, Layout,
+    RuntimeLayout, ThreadStateLayout, TssLayout, TupleLayout, TypeLayout, UnicodeLayout,
+    find_layout, find_newest_layout,
 };
 pub use line_table::LineTableKind;
+pub use locals::{FrameLocals, read_locals};
 pub use object_layout::{ObjectLayout, find_object_layout};
 pub use thread_names::{ThreadName, read_thread_names};
 pub use version::Version;

@@ -47,6 +47,12 @@ pub struct ObjectLayout {
     pub(crate) int: Option<IntMembers>,
     #[serde(rename = "PyLongObject")]
     pub(crate) long: LongMembers,
+    /// 2.7; what 3 calls `str` is in [`Layout`].
+    #[serde(rename = "PyUnicodeObject")]
+    pub(crate) unicode: Option<UnicodeMembers>,
+    /// From 3.11 on.
+    #[serde(rename = "PyCodeObject")]
+    pub(crate) code: Option<CodeMembers>,
     /// Up to 3.10, as are those below: from 3.11 on code objects have qualified names of their own.
     #[serde(rename = "PyFunctionObject")]
     pub(crate) function: Option<FunctionMembers>,
@@ -218,6 +224,16 @@ pub(crate) struct IntMembers {
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(crate) struct UnicodeMembers {
+    /// Signed 64-bit number of characters; of a build with two bytes for each, of UTF-16 units.
+    pub(crate) length: u16,
+    /// Pointer to the characters.
+    #[serde(rename = "str")]
+    pub(crate) characters: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct LongMembers {
     /// Up to 3.11: signed 64-bit number of digits, below 0 for numbers below 0.
     #[serde(rename = "ob_size")]
@@ -229,6 +245,17 @@ pub(crate) struct LongMembers {
     /// The digits, 30 bits in 32 each, lowest first.
     #[serde(rename = "ob_digit")]
     pub(crate) digits: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CodeMembers {
+    /// A `tuple` of the names of local variables, cells and free variables.
+    #[serde(rename = "co_localsplusnames")]
+    pub(crate) names: u16,
+    /// `bytes`, which of these each of them is.
+    #[serde(rename = "co_localspluskinds")]
+    pub(crate) kinds: u16,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

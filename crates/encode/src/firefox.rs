@@ -45,8 +45,8 @@ pub fn encode(profile: &Profile, options: &Options) -> Result<Vec<u8>, EncodeErr
     text.push(b']');
     tables.push_shared(&mut text, profile)?;
     text.push(b'}');
-    // Level 6 is a third of the time of level 9 and within a few percent of its size.
-    let mut file = GzEncoder::new(Vec::new(), Compression::new(6));
+    // Level 3 takes half the time of level 6 for a tenth more bytes.
+    let mut file = GzEncoder::new(Vec::new(), Compression::new(3));
     file.write_all(&text)?;
     Ok(file.finish()?)
 }

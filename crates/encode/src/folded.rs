@@ -14,6 +14,7 @@
 //! `;` always separates frames.
 //! Lines are sorted by their bytes.
 
+mod difference;
 mod read;
 
 use std::collections::BTreeMap;
@@ -24,8 +25,9 @@ use viperf_profile::{
 
 use crate::EncodeError;
 
-pub use read::decode;
+pub use difference::encode_difference;
 pub(crate) use read::is_folded_line;
+pub use read::{decode, decode_observed};
 
 /// What the frames of each kind end in.
 const PYTHON_SUFFIX: &str = "_[p]";

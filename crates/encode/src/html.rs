@@ -11,15 +11,28 @@
 //! text nodes, and the page's content security policy allows only the page's own script and style, by their hashes.
 
 mod call_tree;
+mod comparison;
 mod data;
+mod groups;
+mod growing;
 mod page;
+mod ranges;
+mod served;
+mod sources;
 
 #[cfg(test)]
 mod tests;
 
-use viperf_profile::Profile;
+use viperf_profile::{Pair, Profile};
 
 use crate::EncodeError;
+
+pub use comparison::Comparison;
+pub use growing::{Growing, LIVE_NODES, LIVE_SAMPLES};
+pub use served::{
+    Served, ServedSources, ServedState, encode_served_comparison, encode_served_data,
+    encode_served_page, encode_served_source, served_policy,
+};
 
 /// What the page shows when it opens; its reader can change each of these there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +63,27 @@ impl Default for Options {
 pub fn encode(profile: &Profile, options: &Options) -> Result<String, EncodeError> {
     profile.validate()?;
     let tree = call_tree::build(profile)?;
-    let data = data::encode(profile, &tree, options)?;
-    Ok(page::render(&data))
+    let data = data::encode(profile, &tree, options, data::Origin::default())?;
+    Ok(page::render(Some((&data, &sources::encode(profile)?))))
+}
+
+/// The page of two profiles, which opens on what differs between them.
+///
+/// # Errors
+///
+/// As for [`encode`].
+pub fn encode_comparison(
+    pair: &Pair,
+    comparison: &Comparison<'_>,
+    options: &Options,
+) -> Result<String, EncodeError> {
+    let profile = pair.merged();
+    profile.validate()?;
+    let tree = call_tree::build(profile)?;
+    let origin = data::Origin {
+        comparison: Some(comparison),
+        served: None,
+    };
+    let data = data::encode(profile, &tree, options, origin)?;
+    Ok(page::render(Some((&data, &sources::encode(profile)?))))
 }

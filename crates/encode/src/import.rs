@@ -181,14 +181,9 @@ impl Importer {
     pub(crate) fn process(&mut self, name: &str, pid: u32) -> ProcessHandle {
         let name = self.profile.strings.intern(name);
         let command_line = self.profile.strings.intern("");
-        self.profile.processes.intern(Process {
-            pid,
-            parent_pid: None,
-            name,
-            command_line,
-            python_version: None,
-            start_time_ns: 0,
-        })
+        self.profile
+            .processes
+            .intern(Process::new(pid, name, command_line))
     }
 
     pub(crate) fn thread(&mut self, process: ProcessHandle, name: &str, tid: u32) -> ThreadHandle {

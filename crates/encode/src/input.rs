@@ -84,10 +84,32 @@ fn is_inside(error: std::str::Utf8Error) -> bool {
 ///
 /// [`ReadError`], when nothing can be read from it.
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded, ReadError> {
+    decode_observed(bytes, limits, &mut |_| {})
+}
+
+/// The same; of a .viperf file and of folded lines, of which a profile can have very many bytes, `progress` hears how many of
+/// `bytes` are read.
+///
+/// # Errors
+///
+/// As [`decode`].
+pub fn decode_observed(
+    bytes: &[u8],
+    limits: &Limits,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Decoded, ReadError> {
+    let packed = bytes.len();
     let bytes = decompress(bytes, limits)?;
+    let of = bytes.len().max(1);
+    // What was compressed is told in proportion.
+    let progress =
+        &mut |done: usize| progress((done as u128 * packed as u128 / of as u128) as usize);
     match InputFormat::detect(&bytes).ok_or(ReadError::UnknownFormat)? {
-        InputFormat::Viperf => Ok(viperf_file::decode(&bytes, &(*limits).into())?),
-        InputFormat::Folded => folded::decode(&bytes, limits),
+        InputFormat::Viperf => {
+            let limits = (*limits).into();
+            Ok(viperf_file::decode_observed(&bytes, &limits, progress)?)
+        }
+        InputFormat::Folded => folded::decode_observed(&bytes, limits, progress),
         InputFormat::Pprof => pprof::decode(&bytes, limits),
         InputFormat::Speedscope => speedscope::decode(&bytes, limits),
         InputFormat::PerfScript => perf_script::decode(&bytes, limits),

@@ -3,7 +3,7 @@
 use serde_json::json;
 use viperf_profile::{
     Frame, Function, Handle as _, Library, Process, Profile, ProfileError, ProfileInformation,
-    Sample, SourceRange, StringHandle, Thread,
+    RecordingCost, Sample, SourceRange, StringHandle, Thread,
 };
 
 use crate::EncodeError;
@@ -47,7 +47,17 @@ fn information(information: &ProfileInformation) -> serde_json::Value {
         period_ns,
         rate_hz,
         target,
+        cost,
     } = information;
+    let RecordingCost {
+        bpf_time_ns,
+        cpu_time_ns,
+        peak_memory_bytes,
+        bpf_map_bytes,
+        first_sample_ns,
+        samples_without_python,
+        lowest_rate_hz,
+    } = cost;
     json!({
         "viperf_version": viperf_version,
         "hostname": hostname,
@@ -57,6 +67,15 @@ fn information(information: &ProfileInformation) -> serde_json::Value {
         "period_ns": period_ns,
         "rate_hz": rate_hz,
         "target": target,
+        "cost": {
+            "bpf_time_ns": bpf_time_ns,
+            "cpu_time_ns": cpu_time_ns,
+            "peak_memory_bytes": peak_memory_bytes,
+            "bpf_map_bytes": bpf_map_bytes,
+            "first_sample_ns": first_sample_ns,
+            "samples_without_python": samples_without_python,
+            "lowest_rate_hz": lowest_rate_hz,
+        },
     })
 }
 
@@ -87,17 +106,25 @@ fn process(profile: &Profile, row: Process) -> Result<serde_json::Value, Profile
         pid,
         parent_pid,
         name,
+        title,
         command_line,
         python_version,
         start_time_ns,
+        placement,
     } = row;
+    let placement: serde_json::Map<String, serde_json::Value> = placement
+        .known()
+        .map(|(field, text)| Ok((field.to_owned(), profile.string(text)?.into())))
+        .collect::<Result<_, ProfileError>>()?;
     Ok(json!({
         "pid": pid,
         "parent_pid": parent_pid,
         "name": profile.string(name)?,
+        "title": optional(profile, title)?,
         "command_line": profile.string(command_line)?,
         "python_version": optional(profile, python_version)?,
         "start_time_ns": start_time_ns,
+        "placement": placement,
     }))
 }
 

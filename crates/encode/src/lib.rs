@@ -46,7 +46,7 @@ use viperf_profile::{Profile, ProfileError};
 
 pub use format::{Format, FormatError};
 pub use import::{Limits, ReadError};
-pub use input::{InputFormat, decode};
+pub use input::{InputFormat, decode, decode_observed};
 pub use viperf_file::Decoded;
 
 /// The options of every format; [`encode`] takes the part that its format needs.

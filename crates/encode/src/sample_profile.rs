@@ -2,7 +2,7 @@
 
 use viperf_profile::{
     Frame, FrameHandle, FrameKind, Function, Library, Process, ProcessHandle, Profile,
-    ProfileInformation, Sample, SourceRange, Thread, ThreadHandle,
+    ProfileInformation, RecordingCost, Sample, SourceRange, Thread, ThreadHandle,
 };
 
 /// Names that have broken somebody's format before.
@@ -26,12 +26,10 @@ pub(crate) fn add_process(profile: &mut Profile, name: &str, pid: u32) -> Proces
     let python_version = Some(profile.strings.intern("3.12.4"));
     let parent_pid = Some(1);
     profile.processes.intern(Process {
-        pid,
         parent_pid,
-        name,
-        command_line,
         python_version,
         start_time_ns: 5,
+        ..Process::new(pid, name, command_line)
     })
 }
 
@@ -285,5 +283,6 @@ fn information() -> ProfileInformation {
         period_ns: 1_000_000,
         rate_hz: 999,
         target: "python3 app.py".into(),
+        cost: RecordingCost::default(),
     }
 }

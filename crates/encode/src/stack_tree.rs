@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use viperf_profile::{Frame, FrameKind, Function, Handle as _, Profile, ProfileError, StackHandle};
+use viperf_profile::{
+    ChildIndex, Frame, FrameKind, Function, Handle as _, Profile, ProfileError, StackHandle,
+};
 
 /// "No node": the parent of a root, and a stack all of whose frames are hidden.
 const NONE: u32 = u32::MAX;
@@ -62,7 +64,8 @@ impl StackTree {
     /// The tree of all stacks of the profile.
     pub(crate) fn build<K>(profile: &Profile, frames: &FrameRows<K>) -> Self {
         let mut nodes: Vec<Node> = Vec::new();
-        let mut numbers: HashMap<Node, u32> = HashMap::with_capacity(profile.stacks.len());
+        let mut numbers = ChildIndex::default();
+        numbers.reserve(profile.stacks.len());
         let mut node_of_stack: Vec<u32> = Vec::with_capacity(profile.stacks.len());
         for (_, stack) in profile.stacks.iter() {
             let above = stack.parent.and_then(|parent| {
@@ -73,10 +76,14 @@ impl StackTree {
             let row = frames.row_of_frame.get(stack.frame.index() as usize);
             let node = match row.copied().flatten() {
                 None => parent,
-                Some(row) => *numbers.entry(Node { parent, row }).or_insert_with(|| {
-                    nodes.push(Node { parent, row });
-                    (nodes.len() - 1) as u32
-                }),
+                Some(row) => {
+                    let above = Some(parent).filter(|&parent| parent != NONE);
+                    let (node, is_new) = numbers.find_or_add(above, row);
+                    if is_new {
+                        nodes.push(Node { parent, row });
+                    }
+                    node
+                }
             };
             node_of_stack.push(node);
         }

@@ -19,9 +19,10 @@ mod block;
 mod message;
 mod read;
 mod rows;
+mod unnamed;
 mod write;
 
-pub use read::{DecodeError, DecodeLimits, Decoded, decode};
+pub use read::{DecodeError, DecodeLimits, Decoded, decode, decode_observed};
 pub use write::{Options, Writer, encode};
 
 /// The first eight bytes of every file. The byte above 127 and the newline show a transfer that took it for text.

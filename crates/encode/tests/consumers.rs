@@ -16,6 +16,8 @@ use tempfile::TempDir;
 use viperf_encode::{Format, Limits, Options, decode, encode};
 use viperf_profile::Profile;
 
+#[path = "consumers/page_exports.rs"]
+mod page_exports;
 mod synthetic;
 
 use synthetic::{NEEDLE, SyntheticProfile};
@@ -135,28 +137,38 @@ fn assert_samples(found: f64, expected: u64) {
     );
 }
 
-#[test]
-fn go_tool_pprof_counts_every_sample() {
+/// What `go tool pprof` says of a file, which lies in `folder`; `None`, with a message, where there is no go.
+fn by_go(folder: &Path, file: &Path, words: &[&str]) -> Option<String> {
     if find_program(&["go"]).is_none() {
         eprintln!("skipped: go tool pprof: no go in PATH");
-        return;
+        return None;
     }
-    let (folder, file) = write(Format::Pprof);
-    let run = |words: &[&str]| {
-        let output = Command::new("go")
-            .args(["tool", "pprof"])
-            .args(words)
-            .arg(&file)
-            .env("HOME", folder.path())
-            .env("GOFLAGS", "-mod=mod")
-            .output()
-            .expect("go starts");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{text}");
-        text
+    let output = Command::new("go")
+        .args(["tool", "pprof"])
+        .args(words)
+        .arg(file)
+        .env("HOME", folder)
+        .env("GOFLAGS", "-mod=mod")
+        .output()
+        .expect("go starts");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}{errors}");
+    Some(text)
+}
+
+/// Its list of functions counts every sample, and those of [`NEEDLE`].
+fn assert_go_counts_every_sample(folder: &Path, file: &Path) {
+    let options = [
+        "-top",
+        "-sample_index=samples",
+        "-nodecount=0",
+        "-nodefraction=0",
+        "-edgefraction=0",
+    ];
+    let Some(top) = by_go(folder, file, &options) else {
+        return;
     };
-    let everything = ["-nodecount=0", "-nodefraction=0", "-edgefraction=0"];
-    let top = run(&[&["-top", "-sample_index=samples"], &everything[..]].concat());
     assert!(
         top.contains(&format!("Total samples = {SAMPLES}")),
         "{top:.500}"
@@ -165,12 +177,20 @@ fn go_tool_pprof_counts_every_sample() {
     let cumulative = needle.and_then(|line| line.split_whitespace().nth(3));
     let expected = synthetic().needle_samples.to_string();
     assert_eq!(cumulative, Some(expected.as_str()), "{top:.500}");
-    let comments = run(&["-comments"]);
+}
+
+#[test]
+fn go_tool_pprof_counts_every_sample() {
+    let (folder, file) = write(Format::Pprof);
+    assert_go_counts_every_sample(folder.path(), &file);
+    let Some(comments) = by_go(folder.path(), &file, &["-comments"]) else {
+        return;
+    };
     assert!(
         comments.contains(&format!("samples: {SAMPLES}")),
         "{comments}"
     );
-    let tags = run(&["-tags", "-sample_index=samples"]);
+    let tags = by_go(folder.path(), &file, &["-tags", "-sample_index=samples"]).unwrap_or_default();
     for tag in ["pid", "process", "thread", "tid"] {
         assert!(tags.contains(&format!("{tag}: Total {SAMPLES}")), "{tags}");
     }
@@ -279,6 +299,72 @@ fn gprof2dot_and_snakeviz_show_the_functions() {
             );
         }
     }
+}
+
+/// gprof2dot shows hundredths of a percent.
+#[track_caller]
+fn assert_share(found: &Value, part: u64, whole: u64) {
+    let expected = 100.0 * part as f64 / whole as f64;
+    let share = found["share"].as_f64().expect("a share");
+    assert!((share - expected).abs() < 0.011, "{share} not {expected}");
+}
+
+#[test]
+fn gprof2dot_reads_perf_script_and_what_is_made_of_it_as_viperf_does() {
+    // No recursion: gprof2dot puts functions that call each other together.
+    let text: String = (0..400)
+        .map(|number| {
+            let leaf = if number % 4 == 0 { NEEDLE } else { "inflate" };
+            format!(
+                "python3  4242/4242  [002]  3212.{:06}:   10101010 cpu-clock:u: \n\
+                 \t    7f3c6a1b2c44 {leaf}+0x144 (/usr/lib/libz.so.1)\n\
+                 \t    55d0a1b2c010 main+0x20 (/usr/bin/python3.12)\n\n",
+                number * 1_010
+            )
+        })
+        .collect();
+    let folder = TempDir::new().expect("a temporary folder");
+    let file = folder.path().join("perf.script");
+    std::fs::write(&file, &text).expect("the file is written");
+    let read = decode(text.as_bytes(), &Limits::default()).expect("it is read");
+    assert_eq!((read.damage, read.profile.samples.len()), (None, 400));
+    let folded = encode(&read.profile, Format::Folded, &Options::default()).expect("folded lines");
+    let folded = String::from_utf8(folded).expect("text");
+    let needle = folded.lines().find(|line| line.contains(NEEDLE));
+    assert!(
+        needle.is_some_and(|line| line.ends_with(" 100")),
+        "{folded}"
+    );
+    let made = folder.path().join("perf.folded");
+    std::fs::write(&made, &folded).expect("the file is written");
+    for (consumer, file) in [("gprof2dot-perf", &file), ("gprof2dot-folded", &made)] {
+        if let Some(found) = by_python(consumer, file, &[]) {
+            assert_share(&found, 100, 400);
+        }
+    }
+}
+
+/// The table in the documents names what is tested, by the names that the tests have.
+#[test]
+fn the_table_of_consumers_names_tests_that_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let table = std::fs::read_to_string(root.join("docs/formats/README.md")).expect("the table");
+    let rows = table
+        .lines()
+        .filter(|line| line.starts_with("| ") && line.contains(".rs`"));
+    let mut count = 0;
+    for row in rows {
+        let words: Vec<&str> = row.split('`').skip(1).step_by(2).collect();
+        let (file, test) = (words[words.len() - 2], words[words.len() - 1]);
+        let source = std::fs::read_to_string(root.join(file));
+        let source = source.unwrap_or_else(|error| panic!("{file}: {error}"));
+        assert!(
+            source.contains(&format!("fn {test}(")),
+            "{file} has no {test}"
+        );
+        count += 1;
+    }
+    assert!(count > 15, "{count} rows");
 }
 
 #[test]

@@ -3,6 +3,9 @@
 //! ```text
 //! cargo test --release -p viperf-encode --test scale -- --ignored --nocapture
 //! ```
+//!
+//! With `VIPERF_SCALE_FILE=large.viperf` the profile is written there and nothing measured: for `/usr/bin/time viperf convert
+//! large.viperf -o large.html`.
 
 use std::time::Duration;
 
@@ -68,6 +71,11 @@ fn peak_megabytes() -> u64 {
 #[ignore = "minutes without optimization; it is run by hand in release mode"]
 fn a_million_samples_are_written_and_read_in_seconds() {
     let profile = large_profile();
+    if let Some(file) = std::env::var_os("VIPERF_SCALE_FILE") {
+        let bytes = encode(&profile, Format::Viperf, &Options::default()).expect("a sound profile");
+        std::fs::write(file, bytes).expect("the file is written");
+        return;
+    }
     peak_megabytes();
     let before = peak_megabytes();
     println!("the profile itself: {before} MB");

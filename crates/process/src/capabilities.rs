@@ -151,6 +151,59 @@ pub fn effective_capabilities() -> Result<Capabilities, ProcessError> {
     parse_effective(&text).ok_or_else(|| ProcessError::malformed(own, what, &text))
 }
 
+/// Gives up every capability but `kept`, for this thread and those that it starts from now on, and the way to new ones
+/// through a program that it executes (`no_new_privs`). There is no way back.
+///
+/// # Errors
+///
+/// [`ProcessError::Io`] if the kernel refuses, which leaves them as they were.
+pub fn give_up_capabilities(kept: &[Capability]) -> Result<(), ProcessError> {
+    /// `_LINUX_CAPABILITY_VERSION_3`: 64 bits in two halves.
+    const VERSION: u32 = 0x2008_0522;
+    /// struct __user_cap_header_struct; 0: this thread.
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        thread: i32,
+    }
+    /// struct __user_cap_data_struct.
+    #[repr(C)]
+    #[derive(Clone, Copy, Default)]
+    struct Half {
+        effective: u32,
+        permitted: u32,
+        inheritable: u32,
+    }
+    let failed = |_negative| {
+        let own = Pid(std::process::id());
+        ProcessError::from_io(own, "capabilities", std::io::Error::last_os_error())
+    };
+    let header = Header {
+        version: VERSION,
+        thread: 0,
+    };
+    let mut halves = [Half::default(); 2];
+    // SAFETY: the kernel reads the header and writes two halves, as this version says.
+    let read = unsafe { libc::syscall(libc::SYS_capget, &raw const header, &raw mut halves) };
+    u32::try_from(read).map_err(failed)?;
+    for (half, first) in halves.iter_mut().zip([0, 32]) {
+        let bits = kept.iter().filter_map(|capability| {
+            1_u32.checked_shl(u32::from(capability.0).checked_sub(first)?)
+        });
+        let bits: u32 = bits.sum();
+        half.effective &= bits;
+        half.permitted &= bits;
+        half.inheritable &= bits;
+    }
+    // SAFETY: takes numbers only.
+    let locked = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1_u64, 0_u64, 0_u64, 0_u64) };
+    u32::try_from(locked).map_err(failed)?;
+    // SAFETY: the kernel reads the header and two halves, as this version says.
+    let written = unsafe { libc::syscall(libc::SYS_capset, &raw const header, &raw const halves) };
+    u32::try_from(written).map_err(failed)?;
+    Ok(())
+}
+
 fn parse_effective(status: &[u8]) -> Option<Capabilities> {
     let line = status
         .split(|&byte| byte == b'\n')
@@ -206,6 +259,34 @@ mod tests {
         for (capability, name) in pairs {
             assert_eq!(capability.name(), name);
         }
+    }
+
+    #[test]
+    fn a_thread_that_gave_capabilities_up_has_only_those_that_it_kept() {
+        let kept = [Capability::SYS_PTRACE, Capability::BPF];
+        let read = || fs::read("/proc/thread-self/status").unwrap();
+        let before = parse_effective(&read()).unwrap();
+        let after = std::thread::spawn(move || {
+            give_up_capabilities(&kept).unwrap();
+            let status = read();
+            let locked = String::from_utf8_lossy(&status).contains("NoNewPrivs:\t1\n");
+            assert!(locked);
+            // A thread of this one has no more, and neither has what it executes.
+            let child = std::process::Command::new("cat")
+                .arg("/proc/self/status")
+                .output()
+                .unwrap();
+            let left = parse_effective(&status).unwrap();
+            let of_child = parse_effective(&child.stdout).unwrap();
+            assert_eq!(of_child.0 & !left.0, 0);
+            left
+        });
+        let after = after.join().unwrap();
+        let kept_before: Vec<_> = kept.into_iter().filter(|one| before.has(*one)).collect();
+        assert_eq!(after.names().len(), kept_before.len());
+        assert!(after.missing(&kept_before).is_empty());
+        // This thread has given up nothing.
+        assert_eq!(parse_effective(&read()).unwrap(), before);
     }
 
     #[test]

@@ -34,11 +34,21 @@ pub fn read_thread_comm(pid: Pid, tid: Tid) -> Result<String, ProcessError> {
 ///
 /// [`ProcessError::NoSuchProcess`], [`ProcessError::NotPermitted`], [`ProcessError::Io`].
 pub fn read_command_line(pid: Pid) -> Result<Vec<OsString>, ProcessError> {
+    Ok(parse_command_line(&read_argument_text(pid)?))
+}
+
+/// Reads the arguments of a process as one text, each ended by NUL, or what the process has written over them.
+/// Empty for kernel threads. Cut at 64 KiB.
+///
+/// # Errors
+///
+/// [`ProcessError::NoSuchProcess`], [`ProcessError::NotPermitted`], [`ProcessError::Io`].
+pub fn read_argument_text(pid: Pid) -> Result<Vec<u8>, ProcessError> {
     let mut text = Vec::new();
     fs::File::open(format!("/proc/{pid}/cmdline"))
         .and_then(|file| file.take(COMMAND_LINE_LIMIT).read_to_end(&mut text))
         .map_err(|source| ProcessError::from_io(pid, "command line", source))?;
-    Ok(parse_command_line(&text))
+    Ok(text)
 }
 
 /// Reads the number of a process's parent; `Pid(0)` when the parent is outside our PID namespace.
@@ -57,6 +67,18 @@ pub fn read_parent(pid: Pid) -> Result<Pid, ProcessError> {
 /// [`ProcessError::NoSuchProcess`], [`ProcessError::NotPermitted`], [`ProcessError::Io`].
 pub fn read_start_time(pid: Pid) -> Result<u64, ProcessError> {
     Ok(read_stat(pid)?.start_time)
+}
+
+/// Reads when a process started, in nanoseconds since boot, as exactly as the kernel tells: to a hundredth of a second.
+///
+/// # Errors
+///
+/// As [`read_start_time`].
+pub fn read_start_time_ns(pid: Pid) -> Result<u64, ProcessError> {
+    // SAFETY: sysconf only returns a number.
+    let ticks_per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    let ticks_per_second = u64::try_from(ticks_per_second).unwrap_or(100).max(1);
+    Ok(read_start_time(pid)?.saturating_mul(1_000_000_000 / ticks_per_second))
 }
 
 /// Reads the number a thread has in its own (innermost) PID namespace, which is what `gettid()` tells it.

@@ -1,4 +1,5 @@
-//! The only reader of `/proc`: mappings, identity, threads, remote memory, own capabilities.
+//! The only reader of `/proc`: mappings, identity, threads, remote memory, own capabilities; and who runs a process: what its
+//! arguments, its control group and the files of container runtimes say.
 //!
 //! **What it does.** Every function reads one fact about one process and returns a value.
 //! The texts of `/proc` are parsed by pure functions ([`parse_mappings`] is public for tests and for recorded texts);
@@ -22,6 +23,9 @@
 //! ```
 
 mod capabilities;
+mod container_facts;
+mod control_group;
+mod control_group_tree;
 mod error;
 mod host;
 mod identity;
@@ -29,20 +33,36 @@ mod mapped_file;
 mod mappings;
 mod memory;
 mod own_usage;
+mod patience;
 mod process_list;
+mod program_title;
+mod target_file;
 
-pub use capabilities::{Capabilities, Capability, effective_capabilities};
+pub use capabilities::{Capabilities, Capability, effective_capabilities, give_up_capabilities};
+pub use container_facts::{ContainerFacts, read_container_facts};
+pub use control_group::{
+    Container, ControlGroup, Pod, Runtime, parse_control_group, read_control_group,
+};
+pub use control_group_tree::{
+    ControlGroupVersion, find_control_groups, list_containers, list_control_group,
+    read_control_group_version,
+};
 pub use error::ProcessError;
 pub use host::{read_hostname, read_kernel_release};
 pub use identity::{
-    has_thread, is_gone, is_in_first_pid_namespace, is_kernel_thread, read_comm, read_command_line,
-    read_namespaced_tid, read_parent, read_start_time, read_thread_comm, read_thread_group,
+    has_thread, is_gone, is_in_first_pid_namespace, is_kernel_thread, read_argument_text,
+    read_comm, read_command_line, read_namespaced_tid, read_parent, read_start_time,
+    read_start_time_ns, read_thread_comm, read_thread_group,
 };
 pub use mapped_file::open_mapped_file;
 pub use mappings::{Mapping, MappingKind, parse_mappings, read_mappings};
 pub use memory::read_memory;
-pub use own_usage::{OwnUsage, raise_open_file_limit, read_map_memory, read_own_usage};
+pub use own_usage::{
+    OwnUsage, Priority, raise_open_file_limit, read_map_memory, read_own_usage, set_priority,
+};
 pub use process_list::{descendants, list_children, list_processes, list_threads};
+pub use program_title::describe_program;
+pub use target_file::{read_file_of, read_start_instant};
 
 /// A process as people count them: the kernel's *tgid*, in our own PID namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -2,18 +2,56 @@
 
 use std::{fs, io, os::unix::fs::FileExt};
 
-use crate::{Pid, ProcessError};
+use crate::{Pid, ProcessError, patience};
+
+/// The kernel's answers for pages of this size, whatever the mapping uses.
+const PAGE: u64 = 4096;
 
 /// Reads `bytes.len()` bytes at `address` (AVMA) of a process; on an error the contents of `bytes` mean nothing.
 ///
 /// The process runs on meanwhile, so what is read can be torn; whoever needs a whole value reads it twice.
 /// `process_vm_readv(2)` first; where that call is filtered out, `/proc/PID/mem`.
+/// A page that is not there has to be fetched, and the process can see to it that this never ends (userfaultfd, FUSE): such a
+/// read is given up after a second.
 ///
 /// # Errors
 ///
 /// [`ProcessError::NotMapped`] with the first unreadable address, [`ProcessError::NoSuchProcess`],
-/// [`ProcessError::NotPermitted`], [`ProcessError::Io`].
+/// [`ProcessError::NotPermitted`], [`ProcessError::Io`], of the kind `TimedOut` if the memory was held back.
 pub fn read_memory(pid: Pid, address: u64, bytes: &mut [u8]) -> Result<(), ProcessError> {
+    if pid.0 == std::process::id() || is_present(pid, address, bytes.len()) {
+        return read_now(pid, address, bytes);
+    }
+    let length = bytes.len();
+    let read = patience::read_in_time(pid, move || {
+        let mut bytes = vec![0; length];
+        read_now(pid, address, &mut bytes).map(|()| bytes)
+    });
+    let held_back = || io::Error::new(io::ErrorKind::TimedOut, "the process holds it back");
+    let read = read.ok_or_else(|| ProcessError::from_io(pid, "memory", held_back()))??;
+    bytes.copy_from_slice(&read);
+    Ok(())
+}
+
+/// Whether every page of the range is in memory, so that reading it cannot wait: bit 63 of its entry,
+/// <https://docs.kernel.org/admin-guide/mm/pagemap.html>.
+fn is_present(pid: Pid, address: u64, length: usize) -> bool {
+    const PRESENT: u8 = 1 << 7;
+    let Some(end) = address.checked_add(length as u64) else {
+        return false;
+    };
+    let (first, last) = (address / PAGE, end.div_ceil(PAGE));
+    let mut entries = vec![0; (last - first) as usize * 8];
+    let read = fs::File::open(format!("/proc/{pid}/pagemap"))
+        .and_then(|file| file.read_exact_at(&mut entries, first * 8));
+    // The entries are little-endian: the last byte has the highest bits.
+    read.is_ok()
+        && entries
+            .chunks_exact(8)
+            .all(|entry| entry.last().is_some_and(|last| last & PRESENT != 0))
+}
+
+fn read_now(pid: Pid, address: u64, bytes: &mut [u8]) -> Result<(), ProcessError> {
     let mut done = 0;
     while let Some(rest) = bytes.get_mut(done..).filter(|rest| !rest.is_empty()) {
         let next = address
@@ -72,10 +110,91 @@ fn read_through_file(pid: Pid, address: u64, bytes: &mut [u8]) -> Result<(), Pro
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Command, Stdio};
+    use std::process::{Child, Command, Stdio};
 
     use super::*;
     use crate::read_mappings;
+
+    /// Puts a page that nobody delivers into the midst of its own command line, and says where.
+    const HOLDS_A_PAGE_BACK: &str = r"
+import ctypes, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
+PAGE = 4096
+stat = open('/proc/self/stat').read()
+start = int(stat.rsplit(')', 1)[1].split()[45])
+fault = libc.syscall(323, 0)
+api = ctypes.create_string_buffer(struct.pack('QQQ', 0xAA, 0, 0))
+if fault < 0 or libc.ioctl(fault, 0xC018AA3F, api):
+    sys.exit('no userfaultfd')
+address = libc.mmap((start + PAGE - 1) & -PAGE, PAGE, 3, 0x32, -1, 0)
+register = ctypes.create_string_buffer(struct.pack('QQQQ', address, PAGE, 1, 0))
+if libc.ioctl(fault, 0xC020AA00, register):
+    sys.exit('no userfaultfd')
+print(address, id(libc), flush=True)
+sys.stdin.read()
+";
+
+    /// The process, its page that never comes, and an address that can be read; none where that is not permitted.
+    fn hold_a_page_back() -> Option<(Child, u64, u64)> {
+        let mut child = Command::new("python3")
+            .args(["-c", HOLDS_A_PAGE_BACK, &"x".repeat(3 * PAGE as usize)])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let stdout = child.stdout.take().unwrap();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
+        let facts: Vec<u64> = line
+            .split_whitespace()
+            .map(|word| word.parse().unwrap())
+            .collect();
+        let [address, present] = facts[..] else {
+            child.wait().unwrap();
+            return None;
+        };
+        Some((child, address, present))
+    }
+
+    fn is_held_back<T>(result: &Result<T, ProcessError>) -> bool {
+        matches!(result, Err(ProcessError::Io { source, .. }) if source.kind() == io::ErrorKind::TimedOut)
+    }
+
+    #[test]
+    fn a_page_that_never_comes_holds_nobody_up() {
+        let Some((mut child, address, present)) = hold_a_page_back() else {
+            return println!("skipped: a page that never comes: no userfaultfd here");
+        };
+        let pid = Pid(child.id());
+        let mut bytes = [0; 16];
+        assert!(is_held_back(&read_memory(pid, address + 8, &mut bytes)));
+        // The second one is refused at once, and what is there can be read all the same.
+        assert!(is_held_back(&read_memory(pid, address, &mut bytes)));
+        read_memory(pid, present, &mut bytes).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // The reader that was left behind ends with the process.
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while is_held_back(&read_memory(pid, address, &mut bytes)) {
+            assert!(std::time::Instant::now() < end);
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_command_line_that_never_comes_holds_nobody_up() {
+        let Some((mut child, _, _)) = hold_a_page_back() else {
+            return println!("skipped: a command line that never comes: no userfaultfd here");
+        };
+        // The kernel itself does not wait (get_mm_cmdline of fs/proc/base.c): what comes before the page is told.
+        let words = crate::read_command_line(Pid(child.id())).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let length: usize = words.iter().map(|word| word.len()).sum();
+        assert!(length < 2 * PAGE as usize, "{length}");
+    }
 
     fn own() -> Pid {
         Pid(std::process::id())

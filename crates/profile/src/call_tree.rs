@@ -3,8 +3,7 @@
 //! A [`CallTree`] is made once and weighed as often as there are sets of samples to compare.
 //! Everything takes time in proportion to the number of nodes, however deep the stacks are.
 
-use std::collections::HashMap;
-
+use crate::child_index::ChildIndex;
 use crate::function_table::FrameKind;
 use crate::grouping::{GroupHandle, Grouping};
 use crate::profile::Profile;
@@ -46,6 +45,8 @@ impl CallTree {
     /// [`ProfileError`] when `grouping` is not of this profile.
     pub fn new(profile: &Profile, grouping: &Grouping<'_>) -> Result<Self, ProfileError> {
         let mut builder = Builder::default();
+        builder.nodes.reserve(profile.stacks.len());
+        builder.places.reserve(profile.stacks.len());
         let mut of_stack: Vec<NodeHandle> = Vec::with_capacity(profile.stacks.len());
         for (_, stack) in profile.stacks.iter() {
             let group = grouping
@@ -60,6 +61,23 @@ impl CallTree {
         let mut nodes = builder.nodes;
         mark_outermost(&mut nodes, grouping.len());
         Ok(Self { nodes, of_stack })
+    }
+
+    /// The same nodes, and so the same weights, in larger groups: `larger` of each group of this tree says which, and there
+    /// are `groups` of them.
+    #[must_use]
+    pub fn regrouped(&self, larger: &[GroupHandle], groups: usize) -> Self {
+        let mut nodes = self.nodes.clone();
+        for node in &mut nodes {
+            if let Some(group) = larger.get(node.group.index() as usize) {
+                node.group = *group;
+            }
+        }
+        mark_outermost(&mut nodes, groups);
+        Self {
+            nodes,
+            of_stack: self.of_stack.clone(),
+        }
     }
 
     /// What each node weighs in `samples`.
@@ -227,7 +245,7 @@ fn node_handle(index: usize) -> NodeHandle {
 #[derive(Default)]
 struct Builder {
     nodes: Vec<CallNode>,
-    places: HashMap<(Option<NodeHandle>, GroupHandle), NodeHandle>,
+    places: ChildIndex,
 }
 
 impl Builder {
@@ -237,12 +255,13 @@ impl Builder {
         group: GroupHandle,
         is_python: bool,
     ) -> NodeHandle {
-        let next = node_handle(self.nodes.len());
-        let place = *self.places.entry((parent, group)).or_insert(next);
-        if place == next {
+        let number = parent.map(NodeHandle::index);
+        let (place, is_new) = self.places.find_or_add(number, group.index());
+        let place = NodeHandle::from_index(place);
+        if is_new {
             let above = parent.and_then(|parent| self.nodes.get(parent.index() as usize));
             let python = match is_python {
-                true => Some(next),
+                true => Some(place),
                 false => above.and_then(|above| above.python),
             };
             self.nodes.push(CallNode {
@@ -397,6 +416,27 @@ mod tests {
         );
         let outermost: Vec<_> = tree.iter().map(|(_, node)| node.outermost).collect();
         assert_eq!(outermost, [true, true, false, true, true]);
+    }
+
+    #[test]
+    fn in_larger_groups_it_is_the_tree_of_those() {
+        let mut made = MadeUp::default();
+        let thread = made.thread("p", 1, 1);
+        let [main, f, g] = [("main", "a.py"), ("f", "b.py"), ("g", "b.py")]
+            .map(|(name, file)| made.python(name, file, 1, 1));
+        made.samples(thread, &[main, f, g, main], 5);
+        made.samples(thread, &[main, g], 3);
+        let profile = made.profile;
+        let functions = Grouping::new(&profile, GroupBy::Function).unwrap();
+        let modules = Grouping::new(&profile, GroupBy::Module).unwrap();
+        let tree = CallTree::new(&profile, &functions).unwrap();
+        let regrouped = tree.regrouped(&functions.within(&modules), modules.len());
+        let direct = CallTree::new(&profile, &modules).unwrap();
+        let statistics = |tree: &CallTree| {
+            crate::group_statistics(tree, &tree.weigh(&profile.samples), &modules)
+        };
+        assert_eq!(statistics(&regrouped), statistics(&direct));
+        assert_eq!(statistics(&direct)[1].total.samples, 8);
     }
 
     #[test]

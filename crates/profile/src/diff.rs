@@ -74,6 +74,18 @@ impl Pair {
         &self.merged
     }
 
+    /// How many of the merged profile's samples are the base's; they stand first, each side in its own order.
+    #[must_use]
+    pub fn base_samples(&self) -> usize {
+        self.base_samples
+    }
+
+    /// What is known of the base and of the new profile as recordings.
+    #[must_use]
+    pub fn information(&self) -> [&ProfileInformation; 2] {
+        [&self.base, &self.new]
+    }
+
     fn sides(&self) -> [(&[Sample], &ProfileInformation); 2] {
         let (base, new) = self
             .merged

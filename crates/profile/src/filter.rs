@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 
 use regex::Regex;
 
+use crate::division::DivideBy;
 use crate::frame_table::{Frame, FrameHandle};
 use crate::function_table::{FrameKind, Function};
+use crate::process_table::Process;
 use crate::profile::Profile;
 use crate::sample::Sample;
 use crate::stack_table::{Stack, StackHandle, StackTable};
 use crate::string_table::StringHandle;
 use crate::table::Handle as _;
-use crate::thread_table::ThreadHandle;
 use crate::validate::ProfileError;
 
 /// The name of the frame that stands for a stack of which every frame is hidden; its kind is [`FrameKind::Incomplete`].
@@ -25,16 +26,86 @@ const REASON_NOT_SHOWN: &str = "reason not shown in the stack";
 pub enum Selector {
     /// The one with this pid or tid.
     Id(u32),
-    /// All of this name.
+    /// All of this name; processes also by their title or its first words.
     Name(String),
 }
 
 impl Selector {
-    fn selects(&self, id: u32, name: &str) -> bool {
+    /// Whether this is the process or thread of this number, called `name`.
+    #[must_use]
+    pub fn selects(&self, id: u32, name: &str) -> bool {
         match self {
             Self::Id(wanted) => *wanted == id,
             Self::Name(wanted) => wanted == name,
         }
+    }
+
+    /// Whether this is the process of this number with this title: all of it, or its first words.
+    #[must_use]
+    pub fn selects_title(&self, pid: u32, title: &str) -> bool {
+        match self {
+            Self::Id(wanted) => *wanted == pid,
+            Self::Name(wanted) => is_beginning(title, wanted),
+        }
+    }
+}
+
+/// Whether `text` is `words`, or goes on after them with something that is not of a word.
+fn is_beginning(text: &str, words: &str) -> bool {
+    let rest = text.strip_prefix(words).filter(|_| !words.is_empty());
+    rest.is_some_and(|rest| !rest.starts_with(|next: char| next.is_alphanumeric() || next == '_'))
+}
+
+/// Where a process has to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlaceSelector {
+    /// What `text` names: a container, pod, unit or control group; nothing is selected by what is no place.
+    pub by: DivideBy,
+    /// A container by its name or the beginning of its ID, a pod by its name, `NAMESPACE/NAME` or UID, a unit with or without
+    /// its suffix, a control group with all that are below it.
+    pub text: String,
+}
+
+impl PlaceSelector {
+    /// Whether `process` runs there.
+    ///
+    /// # Errors
+    ///
+    /// [`ProfileError`] when a handle is not of this profile.
+    pub fn selects(&self, profile: &Profile, process: &Process) -> Result<bool, ProfileError> {
+        let text = |handle: Option<StringHandle>| match handle {
+            Some(handle) => profile.string(handle).map(Some),
+            None => Ok(None),
+        };
+        let wanted = self.text.as_str();
+        let is = |found: Option<&str>| !wanted.is_empty() && found == Some(wanted);
+        let place = process.placement;
+        Ok(match self.by {
+            DivideBy::Container => {
+                let id = text(place.container_id)?.unwrap_or_default();
+                let is_id = !wanted.is_empty() && id.starts_with(wanted);
+                is_id || is(text(place.container_name)?)
+            }
+            DivideBy::Pod => {
+                let (pod, namespace) = (text(place.pod)?, text(place.pod_namespace)?);
+                let whole = pod.zip(namespace).is_some_and(|(pod, namespace)| {
+                    wanted.split_once('/') == Some((namespace, pod))
+                });
+                whole || is(pod) || is(text(place.pod_uid)?)
+            }
+            DivideBy::Unit => {
+                let unit = text(place.unit)?;
+                is(unit) || is(unit.and_then(|unit| Some(unit.rsplit_once('.')?.0)))
+            }
+            DivideBy::ControlGroup => {
+                let path = text(place.cgroup)?.unwrap_or_default();
+                let wanted = wanted.trim_end_matches('/');
+                let below = path.strip_prefix(wanted);
+                !self.text.is_empty()
+                    && below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            }
+            DivideBy::Thread | DivideBy::Process | DivideBy::Program => false,
+        })
     }
 }
 
@@ -45,6 +116,8 @@ pub struct Filter {
     pub processes: Vec<Selector>,
     /// Samples of these threads; of all when empty.
     pub threads: Vec<Selector>,
+    /// Samples of processes that run here: of several places of one kind in any, of several kinds in each; anywhere when empty.
+    pub places: Vec<PlaceSelector>,
     /// Samples from this time on, in nanoseconds since the profile's start; default 0.
     pub from_ns: u64,
     /// Samples before this time; default is that there is no end.
@@ -81,7 +154,7 @@ pub fn filter(mut profile: Profile, filter: &Filter) -> Result<Profile, ProfileE
     });
     profile.samples = samples;
     if profile.samples.len() != before {
-        profile.incomplete = count_reasons(&profile)?;
+        profile.incomplete = count_reasons(&profile, &profile.samples)?;
     }
     let end = profile.information.duration_ns;
     let to = filter.to_ns.map_or(end, |to| to.min(end));
@@ -97,26 +170,44 @@ fn at(flags: &[bool], index: u32) -> bool {
 }
 
 fn selected_threads(profile: &Profile, filter: &Filter) -> Result<Vec<bool>, ProfileError> {
-    let any = |selectors: &[Selector], id, name| {
-        selectors.is_empty() || selectors.iter().any(|selector| selector.selects(id, name))
+    let mut processes = Vec::with_capacity(profile.processes.len());
+    for (_, process) in profile.processes.iter() {
+        processes.push(is_selected(profile, process, filter)?);
+    }
+    let is_thread = |tid, name| {
+        let mut wanted = filter.threads.iter();
+        filter.threads.is_empty() || wanted.any(|wanted| wanted.selects(tid, name))
     };
-    let is_selected = |handle: ThreadHandle| {
-        let thread = profile.thread(handle)?;
-        let process = profile.process(thread.process)?;
-        Ok(
-            any(&filter.threads, thread.tid, profile.string(thread.name)?)
-                && any(
-                    &filter.processes,
-                    process.pid,
-                    profile.string(process.name)?,
-                ),
-        )
+    let threads = profile.threads.iter().map(|(_, thread)| {
+        let is_named = is_thread(thread.tid, profile.string(thread.name)?);
+        Ok(is_named && at(&processes, thread.process.index()))
+    });
+    threads.collect()
+}
+
+fn is_selected(
+    profile: &Profile,
+    process: &Process,
+    filter: &Filter,
+) -> Result<bool, ProfileError> {
+    let name = profile.string(process.name)?;
+    let title = profile.string(process.shown_name())?;
+    let is_process = |wanted: &Selector| {
+        wanted.selects(process.pid, name) || wanted.selects_title(process.pid, title)
     };
-    profile
-        .threads
-        .iter()
-        .map(|(handle, _)| is_selected(handle))
-        .collect()
+    if !filter.processes.is_empty() && !filter.processes.iter().any(is_process) {
+        return Ok(false);
+    }
+    for place in &filter.places {
+        let mut is_there = false;
+        for other in filter.places.iter().filter(|other| other.by == place.by) {
+            is_there |= other.selects(profile, process)?;
+        }
+        if !is_there {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Whether each stack has a frame that is wanted and none that is not: what its caller's has, and its own frame.
@@ -175,10 +266,17 @@ fn matching_frames(
         .collect()
 }
 
-/// The reason of each incomplete sample: the first, from the leaf, that its stack shows.
-fn count_reasons(profile: &Profile) -> Result<BTreeMap<String, u64>, ProfileError> {
+/// The reason of each incomplete one of `samples`: the first, from the leaf, that its stack shows.
+///
+/// # Errors
+///
+/// [`ProfileError`] when a handle is not of this profile.
+pub fn count_reasons(
+    profile: &Profile,
+    samples: &[Sample],
+) -> Result<BTreeMap<String, u64>, ProfileError> {
     let mut stacks: HashMap<StackHandle, u64> = HashMap::new();
-    for sample in profile.samples.iter().filter(|sample| !sample.complete) {
+    for sample in samples.iter().filter(|sample| !sample.complete) {
         *stacks.entry(sample.stack).or_default() += 1;
     }
     let mut reasons = BTreeMap::new();
@@ -202,7 +300,11 @@ fn hide(profile: &mut Profile, hidden: &[FrameKind]) -> Result<(), ProfileError>
     for (_, frame) in profile.frames.iter() {
         is_hidden.push(hidden.contains(&profile.function(frame.function)?.kind));
     }
+    if !is_hidden.contains(&true) {
+        return Ok(());
+    }
     let mut stacks = StackTable::default();
+    stacks.reserve(profile.stacks.len());
     let mut new_of: Vec<Option<StackHandle>> = Vec::with_capacity(profile.stacks.len());
     for (_, Stack { parent, frame }) in profile.stacks.iter() {
         let parent =

@@ -2,7 +2,8 @@
 
 use crate::call_tree::{CallTree, NodeWeights};
 use crate::function_table::FrameKind;
-use crate::grouping::{Group, GroupHandle, Grouping};
+use crate::gil::takes_gil;
+use crate::grouping::{Group, Grouping};
 use crate::table::Handle as _;
 use crate::weight::Weight;
 
@@ -41,7 +42,8 @@ pub struct Split {
     pub native: Weight,
     /// The leaf is the kernel.
     pub kernel: Weight,
-    /// A native frame below the Python frame is CPython's `take_gil`, whatever the leaf: it waits for the GIL.
+    /// A native frame below the Python frame takes the GIL, whatever the leaf: on-CPU time in asking for it, going to sleep
+    /// and waking up, and not the time asleep.
     pub gil_wait: Weight,
     /// The walk could not go on, so the leaf is not known.
     pub unknown: Weight,
@@ -59,6 +61,23 @@ impl Split {
             unknown,
         } = *self;
         python + native + kernel + gil_wait + unknown
+    }
+}
+
+impl std::ops::AddAssign for Split {
+    fn add_assign(&mut self, other: Self) {
+        let Self {
+            python,
+            native,
+            kernel,
+            gil_wait,
+            unknown,
+        } = other;
+        self.python += python;
+        self.native += native;
+        self.kernel += kernel;
+        self.gil_wait += gil_wait;
+        self.unknown += unknown;
     }
 }
 
@@ -102,29 +121,19 @@ fn part_of(split: &mut Split, leaf: FrameKind, waits: bool) -> &mut Weight {
     }
 }
 
-/// Whether `take_gil` stands between a node and its nearest Python node.
+/// Whether a node takes the GIL, or stands between one that does and the leaf, without a Python node between.
 fn waiting_nodes(tree: &CallTree, grouping: &Grouping<'_>) -> Vec<bool> {
-    let waiting_groups: Vec<bool> = grouping.iter().map(|(_, group)| takes_gil(group)).collect();
-    let is_waiting = |group: GroupHandle| {
-        waiting_groups
-            .get(group.index() as usize)
-            .copied()
-            .unwrap_or_default()
-    };
     let mut waits: Vec<bool> = Vec::with_capacity(tree.len());
     for (handle, node) in tree.iter() {
+        let parent = node.parent.and_then(|parent| tree.find(parent));
+        let caller = parent.and_then(|parent| grouping.find(parent.group));
+        let called = grouping.find(node.group);
+        let takes = called.is_some_and(|called| takes_gil(called, caller));
         let above = node.parent.filter(|_| node.python != Some(handle));
         let above = above.and_then(|parent| waits.get(parent.index() as usize).copied());
-        waits.push(is_waiting(node.group) || above.unwrap_or_default());
+        waits.push(takes || above.unwrap_or_default());
     }
     waits
-}
-
-/// CPython waits for the GIL in one static function, which compilers may rename with a suffix:
-/// <https://github.com/python/cpython/blob/v3.12.0/Python/ceval_gil.c#L331>.
-fn takes_gil(group: &Group<'_>) -> bool {
-    group.kind == FrameKind::Native
-        && (group.name == "take_gil" || group.name.starts_with("take_gil."))
 }
 
 #[cfg(test)]

@@ -88,6 +88,18 @@ impl<'p> Grouping<'p> {
         self.groups.get_index(handle.index() as usize)
     }
 
+    /// The group of `larger` that each group of this one is in, if `larger` tells no frames apart that this one does not.
+    #[must_use]
+    pub fn within(&self, larger: &Self) -> Vec<GroupHandle> {
+        let mut groups = vec![GroupHandle::from_index(0); self.len()];
+        for (group, larger) in self.of_frame.iter().zip(&larger.of_frame) {
+            if let Some(entry) = groups.get_mut(group.index() as usize) {
+                *entry = *larger;
+            }
+        }
+        groups
+    }
+
     /// How many groups there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -28,14 +28,7 @@
 //! let stack = profile.intern_stack_root_first([frame]).expect("one frame is a stack");
 //! let command_line = profile.strings.intern("python3 app.py");
 //! let comm = profile.strings.intern("python3");
-//! let process = profile.processes.intern(Process {
-//!     pid: 4242,
-//!     parent_pid: None,
-//!     name: comm,
-//!     command_line,
-//!     python_version: None,
-//!     start_time_ns: 0,
-//! });
+//! let process = profile.processes.intern(Process::new(4242, comm, command_line));
 //! let thread = profile.threads.intern(Thread { process, tid: 4242, name: comm });
 //! profile.samples.push(Sample { time_ns: 10, weight_ns: 1_000_000, cpu: 0, thread, stack, complete: true });
 //!
@@ -47,11 +40,15 @@
 
 mod aggregate;
 mod call_tree;
+mod child_index;
 mod diff;
+mod division;
+mod dump;
 mod filter;
 mod frame_table;
 mod function_statistics;
 mod function_table;
+mod gil;
 mod grouping;
 mod information;
 mod interval;
@@ -60,9 +57,11 @@ mod library_table;
 mod made_up;
 mod merge;
 mod origin;
+mod placement;
 mod process_table;
 mod profile;
 mod sample;
+mod source_table;
 mod stack_table;
 mod string_table;
 mod table;
@@ -72,22 +71,30 @@ mod weight;
 
 pub use aggregate::AggregatedStack;
 pub use call_tree::{CallNode, CallTree, NodeHandle, NodeWeights};
+pub use child_index::ChildIndex;
 pub use diff::{
     CONFIDENCE, Change, Diff, DiffRow, DiffSide, FEWEST_SAMPLES, Normalization, Pair, Verdict, diff,
 };
-pub use filter::{ALL_HIDDEN, Filter, Selector, filter};
+pub use division::{DivideBy, Division, Part};
+pub use dump::{
+    Activity, Dump, DumpedFrame, DumpedProcess, DumpedStack, DumpedThread, Gil, Local, SystemCall,
+};
+pub use filter::{ALL_HIDDEN, Filter, PlaceSelector, Selector, count_reasons, filter};
 pub use frame_table::{Frame, FrameHandle, FrameTable, SourceRange};
 pub use function_statistics::{GroupStatistics, Split, group_statistics};
 pub use function_table::{FrameKind, Function, FunctionHandle, FunctionTable};
+pub use gil::is_gil_function;
 pub use grouping::{Group, GroupBy, GroupHandle, Grouping};
-pub use information::ProfileInformation;
+pub use information::{ProfileInformation, RecordingCost};
 pub use interval::Interval;
 pub use library_table::{Library, LibraryHandle, LibraryTable};
 pub use merge::merge;
-pub use origin::{Module, Origin};
+pub use origin::{Module, Origin, is_interpreter};
+pub use placement::Placement;
 pub use process_table::{Process, ProcessHandle, ProcessTable};
 pub use profile::Profile;
 pub use sample::Sample;
+pub use source_table::{ALL_SOURCES, LARGEST_SOURCE, SourceFile, SourceTable};
 pub use stack_table::{FramesLeafFirst, Stack, StackHandle, StackTable};
 pub use string_table::{StringHandle, StringTable};
 pub use table::{Handle, Row, Table};

@@ -1,7 +1,7 @@
 //! Profiles made by hand, for tests.
 
 use crate::{
-    Frame, FrameHandle, FrameKind, Function, Library, Process, Profile, Sample, Thread,
+    Frame, FrameHandle, FrameKind, Function, Library, Placement, Process, Profile, Sample, Thread,
     ThreadHandle,
 };
 
@@ -60,14 +60,7 @@ impl MadeUp {
 
     pub(crate) fn thread(&mut self, process: &str, pid: u32, tid: u32) -> ThreadHandle {
         let name = self.profile.strings.intern(process);
-        let process = self.profile.processes.intern(Process {
-            pid,
-            parent_pid: None,
-            name,
-            command_line: name,
-            python_version: None,
-            start_time_ns: 0,
-        });
+        let process = self.profile.processes.intern(Process::new(pid, name, name));
         let name = self.profile.strings.intern(&format!("thread {tid}"));
         self.profile.threads.intern(Thread { process, tid, name })
     }
@@ -90,6 +83,58 @@ impl MadeUp {
             });
         }
     }
+}
+
+/// Two workers of a server in a container with a name, a worker of a queue in a pod's container without one, and a program
+/// of a unit.
+pub(crate) fn placed() -> Profile {
+    let mut made = MadeUp::default();
+    let frame = made.python("f", "/srv/a.py", 1, 2);
+    let mut process = |pid: u32, title: &str, places: &[(&str, &str)], count: u64| {
+        let MadeUp { profile } = &mut made;
+        let name = profile.strings.intern("python3");
+        let mut fields = [None; 10];
+        for (field, text) in places {
+            let index = Placement::FIELDS.iter().position(|name| name == field);
+            fields[index.unwrap()] = Some(profile.strings.intern(text));
+        }
+        let process = Process {
+            title: (!title.is_empty()).then(|| profile.strings.intern(title)),
+            placement: Placement::from_array(fields),
+            ..Process::new(pid, name, name)
+        };
+        let process = profile.processes.intern(process);
+        let thread = Thread {
+            process,
+            tid: pid,
+            name,
+        };
+        let thread = profile.threads.intern(thread);
+        made.samples(thread, &[frame], count);
+    };
+    let web = [
+        ("cgroup", "/docker/a"),
+        ("container_id", "0123456789abcdef"),
+        ("container_name", "web"),
+        ("container_image", "shop:1.2"),
+        ("container_runtime", "docker"),
+    ];
+    process(1, "gunicorn: worker [app]", &web, 5);
+    process(2, "gunicorn: worker [app]", &web, 3);
+    let queue = [
+        ("cgroup", "/kubepods/b"),
+        ("container_id", "fedcba9876543210"),
+        ("pod", "queue-7f"),
+        ("pod_namespace", "shop"),
+        ("pod_uid", "77-88"),
+    ];
+    process(3, "celery worker", &queue, 4);
+    let unit = [
+        ("cgroup", "/system.slice/ssh.service"),
+        ("unit", "ssh.service"),
+    ];
+    process(4, "", &unit, 2);
+    made.profile
 }
 
 /// The same numbers on every run (an xorshift).

@@ -2,7 +2,7 @@
 
 use crate::frame_table::{Frame, FrameHandle};
 use crate::function_table::{Function, FunctionHandle};
-use crate::information::ProfileInformation;
+use crate::information::{ProfileInformation, RecordingCost};
 use crate::library_table::{Library, LibraryHandle};
 use crate::process_table::{Process, ProcessHandle};
 use crate::profile::Profile;
@@ -68,6 +68,9 @@ pub(crate) fn append(
         *sum = sum.saturating_add(*count);
     }
     merged.lost = merged.lost.saturating_add(profile.lost);
+    for (path, file) in profile.sources.iter() {
+        merged.sources.insert(path, file.clone());
+    }
     Ok(())
 }
 
@@ -102,17 +105,21 @@ impl Rows {
                 pid,
                 parent_pid,
                 name,
+                title,
                 command_line,
                 python_version,
                 start_time_ns,
+                placement,
             } = process;
             let process = Process {
                 pid,
                 parent_pid,
                 name: new_row(&rows.strings, name)?,
+                title: rows.text(title)?,
                 command_line: new_row(&rows.strings, command_line)?,
                 python_version: rows.text(python_version)?,
                 start_time_ns,
+                placement: placement.try_map(|text| new_row(&rows.strings, text))?,
             };
             rows.processes.push(merged.processes.intern(process));
         }
@@ -165,6 +172,8 @@ impl Rows {
             self.frames
                 .push(merged.frames.intern(Frame { function, ..*frame }));
         }
+        merged.stacks.reserve(profile.stacks.len());
+        self.stacks.reserve(profile.stacks.len());
         for (_, Stack { parent, frame }) in profile.stacks.iter() {
             let parent = parent
                 .map(|parent| new_row(&self.stacks, parent))
@@ -220,7 +229,31 @@ fn information_of(profiles: &[&Profile], offsets: &[u64]) -> ProfileInformation 
         period_ns: agreed(all().map(|one| &one.period_ns)),
         rate_hz: agreed(all().map(|one| &one.rate_hz)),
         target: targets.join(", "),
+        cost: cost_of_all(all().map(|one| one.cost)),
     }
+}
+
+/// Times and counts add up; of memory it is the most that was used at once by one of them.
+fn cost_of_all(costs: impl Iterator<Item = RecordingCost>) -> RecordingCost {
+    let together = |all: RecordingCost, one: RecordingCost| RecordingCost {
+        bpf_time_ns: all.bpf_time_ns.saturating_add(one.bpf_time_ns),
+        cpu_time_ns: all.cpu_time_ns.saturating_add(one.cpu_time_ns),
+        peak_memory_bytes: all.peak_memory_bytes.max(one.peak_memory_bytes),
+        bpf_map_bytes: all.bpf_map_bytes.max(one.bpf_map_bytes),
+        first_sample_ns: all
+            .first_sample_ns
+            .into_iter()
+            .chain(one.first_sample_ns)
+            .min(),
+        samples_without_python: all
+            .samples_without_python
+            .saturating_add(one.samples_without_python),
+        lowest_rate_hz: match (all.lowest_rate_hz, one.lowest_rate_hz) {
+            (0, rate) | (rate, 0) => rate,
+            (left, right) => left.min(right),
+        },
+    };
+    costs.reduce(together).unwrap_or_default()
 }
 
 fn agreed<'a, T: Clone + Default + PartialEq + 'a>(mut values: impl Iterator<Item = &'a T>) -> T {

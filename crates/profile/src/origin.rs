@@ -125,6 +125,15 @@ fn dotted(path: &str) -> Cow<'_, str> {
     }
 }
 
+/// `python3.12`, `libpython3.12.so.1.0`: what runs Python, of which no more is to be said.
+#[must_use]
+pub fn is_interpreter(library: &str) -> bool {
+    ["python2", "python3", "libpython"]
+        .iter()
+        .any(|name| library.starts_with(name))
+        || library == "python"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,6 @@
 //! Processes.
 
+use crate::placement::Placement;
 use crate::string_table::StringHandle;
 use crate::table::{Row, Table, handle};
 
@@ -20,6 +21,9 @@ pub struct Process {
     pub parent_pid: Option<u32>,
     /// The name the kernel has for it (comm).
     pub name: StringHandle,
+    /// What it runs, in few words: `gunicorn: worker [app]`, `celery worker`, `app.py`; `None` when nothing better than
+    /// `name` is known.
+    pub title: Option<StringHandle>,
     /// Its arguments, joined by spaces; empty when not known.
     pub command_line: StringHandle,
     /// `3.12.4`; `None` when it is not Python or not known.
@@ -27,6 +31,31 @@ pub struct Process {
     /// When it was started, in nanoseconds since boot (the 22nd field of `/proc/PID/stat`, in nanoseconds); 0 when not known.
     /// It tells a reused pid apart.
     pub start_time_ns: u64,
+    /// Where it runs: its control group, unit, container, pod.
+    pub placement: Placement,
+}
+
+impl Process {
+    /// A process of which no more than this is known.
+    #[must_use]
+    pub fn new(pid: u32, name: StringHandle, command_line: StringHandle) -> Self {
+        Self {
+            pid,
+            parent_pid: None,
+            name,
+            title: None,
+            command_line,
+            python_version: None,
+            start_time_ns: 0,
+            placement: Placement::default(),
+        }
+    }
+
+    /// What people know it by: its title, or else its name.
+    #[must_use]
+    pub fn shown_name(&self) -> StringHandle {
+        self.title.unwrap_or(self.name)
+    }
 }
 
 impl Row for Process {

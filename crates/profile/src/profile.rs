@@ -9,6 +9,7 @@ use crate::information::ProfileInformation;
 use crate::library_table::{Library, LibraryHandle, LibraryTable};
 use crate::process_table::{Process, ProcessHandle, ProcessTable};
 use crate::sample::Sample;
+use crate::source_table::SourceTable;
 use crate::stack_table::{StackHandle, StackTable};
 use crate::string_table::{StringHandle, StringTable};
 use crate::table::{Row, Table};
@@ -40,6 +41,8 @@ pub struct Profile {
     pub incomplete: BTreeMap<String, u64>,
     /// Samples that the kernel took and that never arrived.
     pub lost: u64,
+    /// Texts of source files, as far as they were allowed to be read.
+    pub sources: SourceTable,
 }
 
 impl Profile {
@@ -70,6 +73,17 @@ impl Profile {
     #[must_use]
     pub fn aggregate(&self) -> Vec<AggregatedStack> {
         aggregate(&self.samples)
+    }
+
+    /// Counts one sample that is not complete, and why.
+    pub fn count_incomplete(&mut self, reason: &str) {
+        // Reasons are few, samples are many.
+        match self.incomplete.get_mut(reason) {
+            Some(count) => *count += 1,
+            None => {
+                self.incomplete.insert(reason.to_owned(), 1);
+            }
+        }
     }
 
     /// How many samples are complete.

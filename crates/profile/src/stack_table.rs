@@ -1,7 +1,6 @@
 //! Stacks: a prefix tree of frames.
 
-use indexmap::IndexSet;
-
+use crate::child_index::ChildIndex;
 use crate::frame_table::FrameHandle;
 use crate::table::{Handle as _, handle, row_number};
 use crate::validate::ProfileError;
@@ -25,7 +24,9 @@ pub struct Stack {
 /// "Later than its parent" is kept by the only ways in, so a walk from a leaf to its root always ends.
 #[derive(Clone, Debug, Default)]
 pub struct StackTable {
-    rows: IndexSet<Stack>,
+    rows: Vec<Stack>,
+    /// The same rows by parent and frame.
+    index: ChildIndex,
 }
 
 impl StackTable {
@@ -40,8 +41,7 @@ impl StackTable {
         {
             return Err(ProfileError::no_such_row("stacks", parent, self.rows.len()));
         }
-        let (index, _) = self.rows.insert_full(stack);
-        Ok(StackHandle::from_index(row_number(index)))
+        Ok(self.add(stack))
     }
 
     /// The handle of the stack of these frames, the root first; `None` when there are no frames.
@@ -52,16 +52,31 @@ impl StackTable {
         let mut parent = None;
         for frame in frames {
             // The parent is what this loop has just put in, so there is nothing to check.
-            let (index, _) = self.rows.insert_full(Stack { parent, frame });
-            parent = Some(StackHandle::from_index(row_number(index)));
+            parent = Some(self.add(Stack { parent, frame }));
         }
         parent
+    }
+
+    /// Its parent is in this table.
+    fn add(&mut self, stack: Stack) -> StackHandle {
+        let parent = stack.parent.map(StackHandle::index);
+        let (index, is_new) = self.index.find_or_add(parent, stack.frame.index());
+        if is_new {
+            self.rows.push(stack);
+        }
+        StackHandle::from_index(index)
+    }
+
+    /// Makes room for so many stacks more.
+    pub fn reserve(&mut self, stacks: usize) {
+        self.rows.reserve(stacks);
+        self.index.reserve(stacks);
     }
 
     /// The stack of `handle`; `None` for a handle of another profile or of a corrupt file.
     #[must_use]
     pub fn find(&self, handle: StackHandle) -> Option<Stack> {
-        self.rows.get_index(handle.index() as usize).copied()
+        self.rows.get(handle.index() as usize).copied()
     }
 
     /// The frames of a stack from its leaf to its root; none for a handle that is not valid.
@@ -104,7 +119,7 @@ impl StackTable {
 
 impl PartialEq for StackTable {
     fn eq(&self, other: &Self) -> bool {
-        self.rows.as_slice() == other.rows.as_slice()
+        self.rows == other.rows
     }
 }
 

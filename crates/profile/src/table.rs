@@ -40,6 +40,20 @@ impl<R: Row> Table<R> {
         R::Handle::from_index(row_number(index))
     }
 
+    /// Puts `row` in the place of the row of `handle`, of which more is known now; its handle from now on.
+    ///
+    /// That is the same handle, except where another row is equal to `row`, which is then the one, and where `handle` is of
+    /// another profile: rows stay distinct.
+    pub fn replace(&mut self, handle: R::Handle, row: R) -> R::Handle {
+        if self.find(handle).is_none() {
+            return self.intern(row);
+        }
+        match self.rows.replace_index(handle.index() as usize, row) {
+            Ok(_old) => handle,
+            Err((index, _row)) => R::Handle::from_index(row_number(index)),
+        }
+    }
+
     /// The row of `handle`; `None` for a handle of another profile or of a corrupt file.
     #[must_use]
     pub fn find(&self, handle: R::Handle) -> Option<&R> {
@@ -109,3 +123,35 @@ macro_rules! handle {
 }
 
 pub(crate) use handle;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::library_table::Library;
+    use crate::string_table::StringHandle;
+
+    fn library(name: u32) -> Library {
+        Library::named(StringHandle::from_index(name))
+    }
+
+    #[test]
+    fn a_row_that_is_replaced_keeps_its_place_and_the_others_theirs() {
+        let mut table = Table::default();
+        let handles = [0, 1, 2].map(|name| table.intern(library(name)));
+        assert_eq!(table.replace(handles[1], library(7)), handles[1]);
+        assert_eq!(table.find(handles[1]), Some(&library(7)));
+        assert_eq!(table.intern(library(7)), handles[1]);
+        assert_eq!(table.intern(library(2)), handles[2]);
+        // What stood there is a new row when it comes again.
+        assert_eq!(table.intern(library(1)).index(), 3);
+    }
+
+    #[test]
+    fn a_row_that_becomes_equal_to_another_one_is_that_one_from_now_on() {
+        let mut table = Table::default();
+        let handles = [0, 1].map(|name| table.intern(library(name)));
+        assert_eq!(table.replace(handles[1], library(0)), handles[0]);
+        assert_eq!(table.find(handles[1]), Some(&library(1)));
+        assert_eq!(table.len(), 2);
+    }
+}

@@ -104,11 +104,15 @@ fn validate_processes(profile: &Profile) -> Result<(), ProfileError> {
             pid: _,
             parent_pid: _,
             name,
+            title,
             command_line,
             python_version,
             start_time_ns: _,
+            placement,
         } = process;
         strings(profile, [Some(name), Some(command_line), python_version])?;
+        strings(profile, [title, None, None])?;
+        placement.try_map(|text| profile.string(text).map(|_| text))?;
     }
     for (_, thread) in profile.threads.iter() {
         let &Thread {
@@ -161,6 +165,7 @@ mod tests {
     use crate::frame_table::FrameHandle;
     use crate::function_table::{FrameKind, FunctionHandle};
     use crate::library_table::LibraryHandle;
+    use crate::placement::Placement;
     use crate::process_table::ProcessHandle;
     use crate::stack_table::StackHandle;
     use crate::thread_table::ThreadHandle;
@@ -169,7 +174,7 @@ mod tests {
     type Breakage = fn(&mut Profile, StringHandle);
 
     /// By the table that is named in the error; all else is right.
-    const BREAKAGES: [(&str, Breakage); 8] = [
+    const BREAKAGES: [(&str, Breakage); 10] = [
         ("strings", |profile, name| {
             profile.libraries.intern(Library::named(name));
         }),
@@ -200,13 +205,24 @@ mod tests {
             profile.intern_stack_root_first([FrameHandle::from_index(0)]);
         }),
         ("strings", |profile, name| {
+            profile.processes.intern(Process::new(1, name, name));
+        }),
+        ("strings", |profile, name| {
+            let known = profile.strings.intern("");
             profile.processes.intern(Process {
-                pid: 1,
-                parent_pid: None,
-                name,
-                command_line: name,
-                python_version: None,
-                start_time_ns: 0,
+                title: Some(name),
+                ..Process::new(1, known, known)
+            });
+        }),
+        ("strings", |profile, name| {
+            let known = profile.strings.intern("");
+            let placement = Placement {
+                pod_qos: Some(name),
+                ..Placement::default()
+            };
+            profile.processes.intern(Process {
+                placement,
+                ..Process::new(1, known, known)
             });
         }),
         ("processes", |profile, _| {

@@ -110,14 +110,7 @@ fn made_up(samples: u64, stacks: u64, seed: u64) -> Profile {
 
 fn add_threads(profile: &mut Profile) -> Vec<ThreadHandle> {
     let name = profile.strings.intern("python3");
-    let process = profile.processes.intern(Process {
-        pid: 1,
-        parent_pid: None,
-        name,
-        command_line: name,
-        python_version: None,
-        start_time_ns: 0,
-    });
+    let process = profile.processes.intern(Process::new(1, name, name));
     (1..=THREADS)
         .map(|tid| profile.threads.intern(Thread { process, tid, name }))
         .collect()

@@ -3,12 +3,12 @@
 use serde::Serialize;
 use viperf_profile::{
     CallTree, FrameKind, Group, GroupBy, GroupHandle, GroupStatistics, Grouping, Handle as _,
-    Profile, Weight, group_statistics,
+    Profile, Weight, group_statistics, is_interpreter,
 };
 
 use crate::ReportError;
 use crate::figures::{Amount, Whole, show_percent};
-use crate::fold::{FoldOptions, Folding, TreeRow, fold, is_interpreter};
+use crate::fold::{FoldOptions, Folding, TreeRow, fold};
 use crate::json::to_json;
 use crate::place::Places;
 use crate::report::ReportOptions;

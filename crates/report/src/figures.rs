@@ -53,7 +53,7 @@ pub struct SplitAmounts {
     pub native: Amount,
     /// The kernel.
     pub kernel: Amount,
-    /// Waiting for the GIL.
+    /// On-CPU time in taking the GIL; not the time asleep.
     pub gil_wait: Amount,
     /// The walk could not go on.
     pub unknown: Amount,
@@ -111,7 +111,8 @@ impl Whole {
 }
 
 /// `45.2`, `0.3`; `0.0` is more than nothing, and nothing is `-`.
-pub(crate) fn show_percent(share: f64) -> String {
+#[must_use]
+pub fn show_percent(share: f64) -> String {
     match share {
         share if share <= 0.0 => "-".to_owned(),
         share => format!("{:.1}", share * 100.0),
@@ -119,7 +120,8 @@ pub(crate) fn show_percent(share: f64) -> String {
 }
 
 /// `99.7 %`; `100 %` and `0 %` only when it is so.
-pub(crate) fn show_share(part: u64, whole: u64) -> String {
+#[must_use]
+pub fn show_share(part: u64, whole: u64) -> String {
     if whole == 0 {
         return "-".to_owned();
     }
@@ -134,7 +136,8 @@ pub(crate) fn show_share(part: u64, whole: u64) -> String {
 }
 
 /// `1,234,567`.
-pub(crate) fn show_count(count: u64) -> String {
+#[must_use]
+pub fn show_count(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -147,13 +150,15 @@ pub(crate) fn show_count(count: u64) -> String {
 }
 
 /// `1 process`, `2,000 processes`.
-pub(crate) fn show_counted(count: u64, one: &str, many: &str) -> String {
+#[must_use]
+pub fn show_counted(count: u64, one: &str, many: &str) -> String {
     let noun = if count == 1 { one } else { many };
     format!("{} {noun}", show_count(count))
 }
 
 /// `850 ns`, `34 ms`, `9.84 s`, `187 s`, `2h 05m`.
-pub(crate) fn show_time(ns: u64) -> String {
+#[must_use]
+pub fn show_time(ns: u64) -> String {
     let seconds = ns as f64 / 1e9;
     match seconds {
         _ if ns < 1_000 => format!("{ns} ns"),
@@ -195,9 +200,23 @@ mod tests {
             [0.0, 0.0001, 0.4521, 1.0].map(show_percent),
             ["-", "0.0", "45.2", "100.0"]
         );
-        assert_eq!(show_count(1_234_567), "1,234,567");
+        assert_eq!(
+            [0, 999, 1_234_567].map(show_count),
+            ["0", "999", "1,234,567"]
+        );
         assert_eq!(show_counted(1, "process", "processes"), "1 process");
+        let many = show_counted(2000, "process", "processes");
+        assert_eq!(many, "2,000 processes");
+    }
+
+    #[test]
+    fn a_share_is_whole_only_when_nothing_is_missing() {
+        assert_eq!(show_share(10_000, 10_000), "100 %");
+        assert_eq!(show_share(99_999, 100_000), "> 99.9 %");
         assert_eq!(show_share(1, 100_000), "< 0.1 %");
+        assert_eq!(show_share(0, 5), "0 %");
+        assert_eq!(show_share(0, 0), "-");
+        assert_eq!(show_share(997, 1000), "99.7 %");
     }
 
     #[test]

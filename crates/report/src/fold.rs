@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 use viperf_profile::{
     CallNode, CallTree, FrameKind, Group, GroupHandle, Grouping, Handle as _, Module, NodeHandle,
-    NodeWeights, Origin, Weight,
+    NodeWeights, Origin, Weight, is_interpreter,
 };
 
 use crate::figures::{Amount, Whole};
@@ -300,14 +300,6 @@ impl<'a, 'p> Folder<'a, 'p> {
 
 fn is_project(group: &Group<'_>) -> bool {
     group.kind == FrameKind::Python && group.origin == Origin::Project
-}
-
-/// `python3.12`, `libpython3.12.so.1.0`: what runs Python, of which no more is to be said.
-pub(crate) fn is_interpreter(library: &str) -> bool {
-    ["python2", "python3", "libpython"]
-        .iter()
-        .any(|name| library.starts_with(name))
-        || library == "python"
 }
 
 fn package_of<'p>(group: &Group<'p>) -> Option<&'p str> {

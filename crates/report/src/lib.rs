@@ -23,6 +23,10 @@
 mod calls;
 mod diff_report;
 mod diff_text;
+mod divided;
+mod divided_text;
+mod dump_json;
+mod dump_text;
 mod figures;
 mod fold;
 mod json;
@@ -40,11 +44,18 @@ mod tree_text;
 
 pub use calls::{Calls, Direction};
 pub use diff_report::{DiffOptions, DiffReport, DiffRow, DiffSide, Failing, Figure};
-pub use figures::{Amount, SplitAmounts};
+pub use divided::{Divided, PartFunction, PartRow};
+pub use dump_json::dump_json;
+pub use dump_text::{DumpTextOptions, dump_text};
+pub use figures::{
+    Amount, SplitAmounts, show_count, show_counted, show_percent, show_share, show_time,
+};
 pub use fold::TreeRow;
 pub use report::{Report, ReportOptions, Section, SortBy};
 pub use rows::{FunctionRow, LineRow, ModuleRow, ProcessRow, ThreadRow};
-pub use safe_text::escape_for_terminal;
+pub use safe_text::{
+    columns, escape_for_terminal, keep_end, keep_file_names, keep_start, pad, to_ascii,
+};
 pub use source::{Source, SourceLine};
 pub use style::Style;
 pub use summary::Summary;

@@ -52,12 +52,15 @@ impl Report {
         let summary = &self.summary;
         let mut text = format!(
             "### Profile: {}\n\n- samples: {}\n- complete: {}\n- lost: {}\n",
-            code(&summary.headline()),
+            code(&summary.headline(None)),
             summary.samples_line(),
             // A reason is a name from the profile.
-            code(&summary.complete_line()),
+            code(&summary.complete_line(None)),
             summary.lost_line()
         );
+        if let Some(groups) = &self.groups {
+            text += &groups.markdown();
+        }
         let functions: Vec<_> = self
             .functions
             .iter()

@@ -2,11 +2,12 @@
 
 use serde::Serialize;
 use viperf_profile::{
-    CallTree, FrameKind, Group, GroupBy, GroupStatistics, Grouping, Handle as _, Measure, Profile,
-    ProfileError, Weight, group_statistics,
+    CallTree, DivideBy, FrameKind, Group, GroupBy, GroupStatistics, Grouping, Handle as _, Measure,
+    NodeWeights, Profile, ProfileError, Weight, group_statistics,
 };
 
 use crate::ReportError;
+use crate::divided::{Divided, Measured};
 use crate::figures::{Amount, Whole};
 use crate::fold::{FoldOptions, Folding, TreeRow, fold};
 use crate::json::to_json;
@@ -80,6 +81,8 @@ pub struct ReportOptions {
     pub least_share: f64,
     /// Branches of the call tree. Default is 40.
     pub tree_rows: usize,
+    /// Say also what each part takes. Default is `None`.
+    pub divide_by: Option<DivideBy>,
 }
 
 impl Default for ReportOptions {
@@ -91,6 +94,7 @@ impl Default for ReportOptions {
             full_tree: false,
             least_share: 0.01,
             tree_rows: 40,
+            divide_by: None,
         }
     }
 }
@@ -102,6 +106,8 @@ pub struct Report {
     pub version: u32,
     /// What was recorded, and how well.
     pub summary: Summary,
+    /// What each part takes, if that was asked for.
+    pub groups: Option<Divided>,
     /// Processes, those with most time first.
     pub processes: Vec<ProcessRow>,
     /// Packages, files of the project, native libraries; `own` of all adds up to the whole.
@@ -132,10 +138,20 @@ impl Report {
         let with_python = statistics.iter().map(|group| group.split.sum()).sum();
         let threads = thread_weights(profile);
         let shows = |section| options.sections.contains(&section);
+        let places = Places::new(&grouping);
+        let measured = Measured {
+            profile,
+            grouping: &grouping,
+            tree: &tree,
+            places: &places,
+            whole,
+        };
+        let divide = |by| measured.divide(by, options.limit);
+        let groups = options.divide_by.map(divide).transpose()?;
         let context = Context {
             profile,
             options,
-            places: Places::new(&grouping),
+            places,
             whole,
         };
         let is_python = |kind| kind == FrameKind::Python;
@@ -152,8 +168,11 @@ impl Report {
         Ok(Self {
             version: 1,
             summary: Summary::new(profile, with_python, &threads)?,
+            groups,
             processes: some(shows(Section::Processes), || context.processes(&threads))?,
-            modules: some(shows(Section::Modules), || context.modules())?,
+            modules: some(shows(Section::Modules), || {
+                context.modules(&tree, &weights, &grouping)
+            })?,
             native: some(shows(Section::Native), || {
                 Ok(functions(&|kind| !is_python(kind)))
             })?,
@@ -275,7 +294,9 @@ impl Context<'_> {
 
     fn lines(&self) -> Result<Vec<LineRow>, ProfileError> {
         let grouping = Grouping::new(self.profile, GroupBy::Line)?;
-        let statistics = self.statistics(&grouping)?;
+        let tree = CallTree::new(self.profile, &grouping)?;
+        let weights = tree.weigh(&self.profile.samples);
+        let statistics = group_statistics(&tree, &weights, &grouping);
         let seen = grouping.iter().map(|(_, group)| group).zip(&statistics);
         let seen = seen.filter(|(group, _)| group.kind == FrameKind::Python && group.line != 0);
         let rows = self.first(seen, GroupStatistics::self_weight);
@@ -292,9 +313,16 @@ impl Context<'_> {
         Ok(rows.iter().map(row).collect())
     }
 
-    fn modules(&self) -> Result<Vec<ModuleRow>, ProfileError> {
+    /// `tree`, its `weights` and `functions` are of functions, each of which is in one module.
+    fn modules(
+        &self,
+        tree: &CallTree,
+        weights: &NodeWeights,
+        functions: &Grouping<'_>,
+    ) -> Result<Vec<ModuleRow>, ProfileError> {
         let grouping = Grouping::new(self.profile, GroupBy::Module)?;
-        let statistics = self.statistics(&grouping)?;
+        let tree = tree.regrouped(&functions.within(&grouping), grouping.len());
+        let statistics = group_statistics(&tree, weights, &grouping);
         let seen = grouping.iter().map(|(_, group)| group).zip(&statistics);
         let rows = self.first(seen, |statistics| statistics.own);
         let row = |(group, statistics): &Seen<'_, '_>| ModuleRow {
@@ -310,12 +338,6 @@ impl Context<'_> {
             total: self.whole.amount(statistics.total),
         };
         Ok(rows.iter().map(row).collect())
-    }
-
-    fn statistics(&self, grouping: &Grouping<'_>) -> Result<Vec<GroupStatistics>, ProfileError> {
-        let tree = CallTree::new(self.profile, grouping)?;
-        let weights = tree.weigh(&self.profile.samples);
-        Ok(group_statistics(&tree, &weights, grouping))
     }
 
     fn processes(&self, threads: &[Weight]) -> Result<Vec<ProcessRow>, ProfileError> {
@@ -345,13 +367,17 @@ impl Context<'_> {
                 continue;
             }
             let version = process.python_version;
+            let text = |handle| profile.string(handle).map(str::to_owned);
+            let placement = process.placement.known();
             rows.push(ProcessRow {
                 pid: process.pid,
-                name: profile.string(process.name)?.to_owned(),
-                command_line: profile.string(process.command_line)?.to_owned(),
-                python_version: version
-                    .map(|version| profile.string(version).map(str::to_owned))
-                    .transpose()?,
+                name: text(process.name)?,
+                title: process.title.map(text).transpose()?,
+                placement: placement
+                    .map(|(field, place)| Ok((field, text(place)?)))
+                    .collect::<Result<_, ProfileError>>()?,
+                command_line: text(process.command_line)?,
+                python_version: version.map(text).transpose()?,
                 total: self.whole.amount(total),
                 threads,
             });

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
+use viperf_profile::is_interpreter;
+
 use crate::figures::{Amount, SplitAmounts, show_percent};
-use crate::fold::is_interpreter;
 use crate::report::Report;
 use crate::rows::{FunctionRow, LineRow, ModuleRow, ProcessRow, ThreadRow};
 use crate::safe_text::escape_for_terminal;
@@ -15,9 +16,9 @@ use crate::tree_text;
 const MOST_THREADS: usize = 4;
 
 /// Processes and threads with less are counted, not shown.
-const LEAST_PROCESS: f64 = 0.005;
+pub(crate) const LEAST_PROCESS: f64 = 0.005;
 
-/// A share of waiting for the GIL that is worth a column.
+/// A share of taking the GIL that is worth a column.
 const LEAST_WAIT: f64 = 0.005;
 
 impl Report {
@@ -29,6 +30,9 @@ impl Report {
         if self.summary.samples == 0 {
             return text
                 + "\nno samples: nothing matches the filters, or the target did not use the CPU\n";
+        }
+        if let Some(groups) = &self.groups {
+            text += &groups.text(style);
         }
         text += &self.processes_text(style);
         text += &modules_text(&self.modules, style);
@@ -78,7 +82,11 @@ fn process_rows(process: &ProcessRow) -> Vec<Row> {
     };
     let mut rows = vec![Row {
         figures: total(&process.total, Paint::of_share(process.total.share)),
-        name: format!("{} ({})", process.name, process.pid),
+        name: format!(
+            "{} ({})",
+            process.title.as_ref().unwrap_or(&process.name),
+            process.pid
+        ),
         keep: Keep::End,
         paint: Paint::Project,
         place: process.command_line.clone(),
@@ -217,14 +225,14 @@ fn functions_text(functions: &[FunctionRow], style: &Style) -> String {
     render(title, headers(has_gil), ("function", "where"), &rows, style)
 }
 
-fn headers(has_gil: bool) -> &'static [&'static str] {
+pub(crate) fn headers(has_gil: bool) -> &'static [&'static str] {
     match has_gil {
         true => &["total", "self", "python", "native", "kernel", "GIL"],
         false => &["total", "self", "python", "native", "kernel"],
     }
 }
 
-fn waits(split: &SplitAmounts) -> bool {
+pub(crate) fn waits(split: &SplitAmounts) -> bool {
     split.gil_wait.share >= LEAST_WAIT
 }
 

@@ -1,5 +1,7 @@
 //! The rows of a report.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::figures::{Amount, SplitAmounts};
@@ -11,6 +13,10 @@ pub struct ProcessRow {
     pub pid: u32,
     /// The name the kernel has for it.
     pub name: String,
+    /// What it runs, in few words; null when nothing better than `name` is known.
+    pub title: Option<String>,
+    /// Where it runs, as far as that is known: control group, unit, container, pod.
+    pub placement: BTreeMap<&'static str, String>,
     /// Its arguments.
     pub command_line: String,
     /// `3.12.4`, if it is Python.

@@ -45,14 +45,16 @@ pub(crate) fn is_harmful(character: char) -> bool {
 }
 
 /// The columns that `text` takes.
-pub(crate) fn columns(text: &str) -> usize {
+#[must_use]
+pub fn columns(text: &str) -> usize {
     text.chars()
         .map(|character| character.width().unwrap_or(0))
         .sum()
 }
 
 /// The beginning of `text` in at most `width` columns, with `…` where it was cut.
-pub(crate) fn keep_start(text: &str, width: usize) -> Cow<'_, str> {
+#[must_use]
+pub fn keep_start(text: &str, width: usize) -> Cow<'_, str> {
     if columns(text) <= width {
         return Cow::Borrowed(text);
     }
@@ -70,7 +72,8 @@ pub(crate) fn keep_start(text: &str, width: usize) -> Cow<'_, str> {
 }
 
 /// The end of `text` in at most `width` columns, with `…` where it was cut.
-pub(crate) fn keep_end(text: &str, width: usize) -> Cow<'_, str> {
+#[must_use]
+pub fn keep_end(text: &str, width: usize) -> Cow<'_, str> {
     if columns(text) <= width {
         return Cow::Borrowed(text);
     }
@@ -86,8 +89,63 @@ pub(crate) fn keep_end(text: &str, width: usize) -> Cow<'_, str> {
     Cow::Owned(format!("…{}", text.get(start..).unwrap_or_default()))
 }
 
+/// `text` in at most `width` columns; of paths in it, folders go first and the files' names last.
+///
+/// `/srv/shop/manage.py runserver --noreload` becomes `…/manage.py runserver…`.
+#[must_use]
+pub fn keep_file_names(text: &str, width: usize) -> Cow<'_, str> {
+    let mut missing = columns(text).saturating_sub(width);
+    if missing == 0 {
+        return Cow::Borrowed(text);
+    }
+    let mut kept = String::new();
+    for (index, word) in text.split(' ').enumerate() {
+        if index > 0 {
+            kept.push(' ');
+        }
+        let file = word.rfind('/').and_then(|at| word.get(at..));
+        let folders = file.map_or(0, |file| columns(word) - columns(file));
+        match file.filter(|file| missing > 0 && folders > 1 && file.len() > 1) {
+            Some(file) if !word.starts_with('-') && !word.contains("://") => {
+                kept.push('…');
+                kept.push_str(file);
+                missing = missing.saturating_sub(folders - 1);
+            }
+            _ => kept.push_str(word),
+        }
+    }
+    Cow::Owned(keep_start(&kept, width).into_owned())
+}
+
+/// `text` for a terminal that shows ASCII only: each of viperf's own signs as one that is like it, of the same width, and
+/// every other character as so many `?` as it has columns.
+#[must_use]
+pub fn to_ascii(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
+    let mut ascii = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            character if character.is_ascii() => ascii.push(character),
+            '▲' => ascii.push('+'),
+            '▼' | '─' | '·' | '–' | '−' => ascii.push('-'),
+            '▾' => ascii.push('v'),
+            '▸' | '›' | '→' => ascii.push('>'),
+            '…' => ascii.push('~'),
+            'µ' => ascii.push('u'),
+            '└' => ascii.push('`'),
+            '├' | '│' => ascii.push('|'),
+            '×' => ascii.push('x'),
+            other => ascii.extend(std::iter::repeat_n('?', other.width().unwrap_or(0))),
+        }
+    }
+    Cow::Owned(ascii)
+}
+
 /// `text` filled with spaces to `width` columns.
-pub(crate) fn pad(text: &str, width: usize) -> String {
+#[must_use]
+pub fn pad(text: &str, width: usize) -> String {
     let missing = width.saturating_sub(columns(text));
     format!("{text}{}", " ".repeat(missing))
 }
@@ -113,6 +171,46 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn of_a_long_path_the_name_of_the_file_is_kept() {
+        let command = "/opt/venv/bin/python3 /srv/shop/manage.py runserver --pid=/run/shop.pid";
+        for (width, expected) in [
+            (80, command),
+            (
+                60,
+                "…/python3 /srv/shop/manage.py runserver --pid=/run/shop.pid",
+            ),
+            (50, "…/python3 …/manage.py runserver --pid=/run/shop.p…"),
+            (30, "…/python3 …/manage.py runserv…"),
+            (4, "…/py…"),
+        ] {
+            let kept = keep_file_names(command, width);
+            assert!(columns(&kept) <= width.max(1), "{kept}");
+            assert_eq!(kept, keep_start(expected, width.max(4)), "{width}");
+        }
+        assert_eq!(
+            keep_file_names("/srv/very/long/path/worker.py", 12),
+            "…/worker.py"
+        );
+        assert_eq!(keep_file_names("gunicorn: worker", 10), "gunicorn:…");
+        assert_eq!(keep_file_names("日本語/日本語", 9), "…/日本語");
+    }
+
+    #[test]
+    fn ascii_keeps_the_width_and_nothing_but_ascii() {
+        for text in [
+            "▲1.0 ▼2.0 ▾own ▸ x…",
+            "└─ main │ 3 µs",
+            "日本語 🐍 é",
+            "plain",
+        ] {
+            let ascii = to_ascii(text);
+            assert!(ascii.is_ascii(), "{ascii}");
+            assert_eq!(columns(&ascii), columns(text), "{ascii}");
+        }
+        assert_eq!(to_ascii("├─ f · 日"), "|- f - ??");
     }
 
     #[test]

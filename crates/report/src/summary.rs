@@ -6,8 +6,13 @@ use serde::Serialize;
 use viperf_profile::{Measure, Profile, ProfileError, Weight};
 
 use crate::figures::{Whole, show_count, show_counted, show_share, show_time};
-use crate::safe_text::escape_for_terminal;
+use crate::safe_text::{columns, escape_for_terminal, keep_file_names};
 use crate::style::{Paint, Style};
+
+/// What is left of a target on a narrow terminal.
+const FEWEST_COLUMNS: usize = 16;
+/// What stands before a value: two spaces, nine of a label, one space.
+const LABEL_COLUMNS: usize = 12;
 
 /// What was recorded, and how well.
 #[derive(Clone, Debug, Serialize)]
@@ -95,16 +100,23 @@ impl Summary {
     }
 
     /// `python3 app.py · Python 3.12.4 · 9.87 s`, escaped; what is not known is left out.
-    pub(crate) fn headline(&self) -> String {
+    /// A target that does not fit in `width` columns is shortened.
+    pub(crate) fn headline(&self, width: Option<usize>) -> String {
         let mut parts = Vec::new();
-        if !self.target.is_empty() {
-            parts.push(escape_for_terminal(&self.target).into_owned());
-        }
         if let [one] = self.python_versions.as_slice() {
             parts.push(format!("Python {}", escape_for_terminal(one)));
         }
         if self.duration_ns != 0 {
             parts.push(show_time(self.duration_ns));
+        }
+        if !self.target.is_empty() {
+            let target = escape_for_terminal(&self.target);
+            let others: usize = parts.iter().map(|part| columns(part) + 3).sum();
+            let room = width.map_or(usize::MAX, |width| width.saturating_sub(others));
+            parts.insert(
+                0,
+                keep_file_names(&target, room.max(FEWEST_COLUMNS)).into_owned(),
+            );
         }
         parts.join(" · ")
     }
@@ -138,14 +150,21 @@ impl Summary {
         ))
     }
 
-    /// `99.2 % (native: unknown mapping 0.5 %, …)`.
-    pub(crate) fn complete_line(&self) -> String {
+    /// `99.2 %; not: 0.5 % native: unknown mapping, 2 more`: as many reasons as `width` columns hold, three at most.
+    pub(crate) fn complete_line(&self, width: Option<usize>) -> String {
+        let lines = (0..=3).rev().map(|most| self.complete_with(most));
+        let room = width.unwrap_or(usize::MAX);
+        let mut fitting = lines.filter(|line| columns(line) <= room);
+        fitting.next().unwrap_or_else(|| self.complete_with(0))
+    }
+
+    fn complete_with(&self, most: usize) -> String {
         let share = show_share(self.samples_complete, self.samples);
         let mut reasons: Vec<_> = self.incomplete.iter().collect();
         reasons.sort_by_key(|(reason, count)| (std::cmp::Reverse(**count), *reason));
         let shown: Vec<_> = reasons
             .iter()
-            .take(3)
+            .take(most)
             .map(|(reason, count)| {
                 let share = show_share(**count, self.samples);
                 format!("{share} {}", escape_for_terminal(reason))
@@ -156,7 +175,11 @@ impl Summary {
             more => format!(", {more} more"),
         };
         match shown.is_empty() {
-            true => share,
+            true if reasons.is_empty() => share,
+            true => format!(
+                "{share}; {} why not",
+                show_counted(reasons.len() as u64, "reason", "reasons")
+            ),
             false => format!("{share}; not: {}{more}", shown.join(", ")),
         }
     }
@@ -176,7 +199,7 @@ impl Summary {
     /// The lines above a report.
     pub(crate) fn text(&self, style: &Style) -> String {
         let mut text = String::new();
-        let headline = self.headline();
+        let headline = self.headline(style.width);
         if !headline.is_empty() {
             text += &format!("{}\n", style.paint(&headline, Paint::Heading));
         }
@@ -188,6 +211,7 @@ impl Summary {
             0 => Paint::Plain,
             _ => Paint::Alarm,
         };
+        let room = style.width.map(|width| width.saturating_sub(LABEL_COLUMNS));
         let mut line = |label: &str, value: &str, paint: Paint| {
             let label = style.paint(&format!("{label:<9}"), Paint::Dim);
             text += &format!("  {label} {}\n", style.paint(value, paint));
@@ -196,8 +220,52 @@ impl Summary {
         if let Some(rate) = self.rate_line() {
             line("rate", &rate, Paint::Plain);
         }
-        line("complete", &self.complete_line(), complete);
+        line("complete", &self.complete_line(room), complete);
         line("lost", &self.lost_line(), lost);
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        let mut profile = Profile::default();
+        let long = "/srv/environments/shop/bin/python3 /srv/environments/shop/bin/gunicorn shop.wsgi:application --workers 8";
+        profile.information.target = long.to_owned();
+        profile.information.duration_ns = 9_870_000_000;
+        for (reason, count) in [
+            ("native: unknown mapping", 9),
+            ("native: no row for this place", 7),
+        ] {
+            profile.incomplete.insert(reason.to_owned(), count);
+        }
+        let summary = Summary::new(&profile, Weight::default(), &[]).unwrap();
+        for width in [60, 80, 200] {
+            let style = Style {
+                width: Some(width),
+                ..Style::default()
+            };
+            let text = summary.text(&style);
+            for line in text.lines() {
+                assert!(columns(line) <= width, "{width}: {line}");
+            }
+        }
+        let text = summary.text(&Style::default());
+        assert!(text.starts_with(&format!("{long} · 9.87 s\n")), "{text}");
+        assert!(
+            text.contains("unknown mapping") && text.contains("no row"),
+            "{text}"
+        );
+        let narrow = summary.text(&Style {
+            width: Some(80),
+            ..Style::default()
+        });
+        assert!(
+            narrow.contains("gunicorn") && narrow.contains("9.87 s\n"),
+            "{narrow}"
+        );
     }
 }

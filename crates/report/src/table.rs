@@ -71,7 +71,10 @@ pub(crate) fn render(
     text.push('\n');
     for (row, (name, place)) in rows.iter().zip(&texts) {
         let mut line = String::from("  ");
-        for ((figure, paint), width) in row.figures.iter().zip(&widths) {
+        for (index, width) in widths.iter().enumerate() {
+            // A row may have no more than the first figures.
+            let nothing = (String::new(), Paint::Plain);
+            let (figure, paint) = row.figures.get(index).unwrap_or(&nothing);
             line += &format!("{} ", style.paint(&format!("{figure:>width$}"), *paint));
         }
         let name = match row.keep {

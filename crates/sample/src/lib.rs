@@ -4,20 +4,29 @@
 //! kernel takes programs, maps and events away with its file descriptors.
 //!
 //! ```text
-//! Sampler::load ─► add_rows, set_process … ─► attach ─► poll, poll, … (drop detaches)
+//! Sampler::load ─► add_row_table, fill_rows, write_mappings, add_process … ─► attach ─► poll, poll, … (drop detaches)
 //! ```
 //!
-//! What it asks of you: CAP_BPF and CAP_PERFMON (or root), kernel 5.15 or newer with BTF.
+//! What it asks of you: CAP_BPF and CAP_PERFMON (or root), kernel 5.10 or newer with BTF.
 //! What it will not do: know what a process, an ELF file or Python is. It takes numbers and gives records.
 
+mod capacity;
 mod error;
 mod kernel_log;
+mod load;
 mod mapping_table;
 mod memory_map;
 mod perf_event;
 mod program_statistics;
-mod row_table;
+mod row_space;
+mod row_store;
 mod sampler;
+mod thread_looker;
+mod verifier_figures;
 
 pub use error::SampleError;
-pub use sampler::{MappingChange, Polled, Sampler};
+pub use perf_event::now_ns;
+pub use row_store::RowSearch;
+pub use sampler::{MappingChange, Polled, RowMemory, Sampler};
+pub use thread_looker::{Look, ThreadLooker};
+pub use verifier_figures::{ProgramFigures, measure_programs};

@@ -3,7 +3,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use viperf_abi::{Mapping, PlainData, limit};
+use viperf_abi::{Mapping, PlainData};
 
 use crate::{SampleError, memory_map::MemoryMap};
 
@@ -32,6 +32,11 @@ impl MappingTable {
         }
     }
 
+    /// How many there is room for.
+    fn limit(&self) -> usize {
+        self.memory.words().len() * 8 / size_of::<Mapping>()
+    }
+
     /// Writes a run: the index of its first mapping.
     ///
     /// # Errors
@@ -41,7 +46,7 @@ impl MappingTable {
         let class = size_class(mappings.len());
         let first = match self.free.get_mut(class).and_then(Vec::pop) {
             Some(first) => first as usize,
-            None if self.used + (1 << class) <= limit::MAX_MAPPINGS => {
+            None if self.used + (1 << class) <= self.limit() => {
                 let first = self.used;
                 self.used += 1 << class;
                 first
@@ -50,7 +55,7 @@ impl MappingTable {
                 return Err(SampleError::Full {
                     what: "mappings",
                     needed: mappings.len(),
-                    limit: limit::MAX_MAPPINGS,
+                    limit: self.limit(),
                 });
             }
         };

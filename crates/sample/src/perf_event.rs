@@ -19,6 +19,38 @@ pub(crate) fn open_cpu_clock(cpu: u32, period_ns: u64) -> Result<OwnedFd, Sample
     open(&attributes, cpu, "opening the cpu-clock event")
 }
 
+/// Gives an open event another period.
+pub(crate) fn set_period(event: &OwnedFd, period_ns: u64) -> Result<(), SampleError> {
+    // _IOW('$', 4, __u64): https://github.com/torvalds/linux/blob/v6.1/include/uapi/linux/perf_event.h#L571
+    const PERF_EVENT_IOC_PERIOD: libc::c_ulong = 0x4008_2404;
+    // SAFETY: the kernel reads the number, which lives across the call.
+    let done = unsafe {
+        libc::ioctl(
+            event.as_raw_fd(),
+            PERF_EVENT_IOC_PERIOD,
+            &raw const period_ns,
+        )
+    };
+    match done {
+        0 => Ok(()),
+        _ => Err(SampleError::last_system_error(
+            "changing the period of the cpu-clock event",
+        )),
+    }
+}
+
+/// The kernel's clock, as `bpf_ktime_get_ns` and the times of samples have it.
+#[must_use]
+pub fn now_ns() -> u64 {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the kernel fills the struct, which lives across the call; this clock is always there.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
+}
+
 /// The executable mappings that processes make on one CPU.
 #[derive(Debug)]
 pub(crate) struct MappingRecords {

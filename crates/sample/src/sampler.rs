@@ -6,19 +6,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use libbpf_rs::{
-    Link, MapCore, MapFlags, MapHandle, MapType, Object, ObjectBuilder, ProgramType, RingBuffer,
-    RingBufferBuilder,
+use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, Object, RingBuffer, RingBufferBuilder};
+use viperf_abi::{
+    Configuration, GilPlaces, Lost, Mapping, PlainData, Process, RowTable, UnwindRow, limit,
 };
-use viperf_abi::{Configuration, Lost, Mapping, PlainData, Process, UnwindRow, limit};
 
 use crate::{
-    SampleError, kernel_log,
+    SampleError,
+    capacity::Capacity,
+    kernel_log,
+    load::load_object,
     mapping_table::MappingTable,
     memory_map::MemoryMap,
     perf_event::{self, MappingChanges, MappingRecords},
     program_statistics,
-    row_table::RowTable,
+    row_store::{RowSearch, RowStore},
 };
 
 /// The program that runs at every tick of the clock; the others follow processes.
@@ -29,12 +31,17 @@ pub struct Sampler {
     object: Object,
     processes: MapHandle,
     counters: MapHandle,
-    rows: RowTable,
+    rows: RowStore,
     mappings: MappingTable,
     ring: RingBuffer<'static>,
     received: Rc<RefCell<Vec<u8>>>,
     mapping_records: Vec<MappingRecords>,
+    /// Of the clock, and of the events of processes.
+    clock: Vec<Link>,
+    /// The events of the clock, as long as they are attached.
+    clock_events: Vec<OwnedFd>,
     links: Vec<Link>,
+    gils: MapHandle,
     /// Keeps the kernel's statistics on.
     _statistics: Option<OwnedFd>,
 }
@@ -46,6 +53,19 @@ pub enum MappingChange {
     Pid(u32),
     /// Records were lost: any process may have.
     Any,
+}
+
+/// Memory of unwind rows, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowMemory {
+    /// That of all shards.
+    pub bytes: usize,
+    /// That of the rows in them, those that were given up a moment ago included.
+    pub used: usize,
+    /// What the shards may take.
+    pub limit: usize,
+    /// Some rows were given up a moment ago, and their memory cannot be used again yet.
+    pub is_clearing: bool,
 }
 
 /// What one poll brought.
@@ -85,23 +105,27 @@ impl fmt::Debug for Sampler {
 }
 
 impl Sampler {
-    /// Loads the programs and opens the rings. Nothing is sampled yet.
+    /// Loads the programs and opens the rings. Nothing is sampled yet. Unwind rows will take `row_bytes` of memory at most.
     ///
     /// # Errors
     /// Not permitted, a kernel that lacks something, or a verifier that refuses (with its last lines).
-    pub fn load(configuration: Configuration) -> Result<Self, SampleError> {
+    pub fn load(configuration: Configuration, row_bytes: usize) -> Result<Self, SampleError> {
         kernel_log::capture();
         let cpu_count = libbpf_rs::num_possible_cpus()
             .map_err(|source| SampleError::from_bpf("counting the CPUs", source))?
             as u32;
-        let object = load_object(configuration, cpu_count)?;
+        let capacity = Capacity::of(&configuration, cpu_count);
+        let object = load_object(configuration, &capacity)?;
         let mapping_array = find_map(&object, "mappings")?;
-        let bytes = limit::MAX_MAPPINGS * size_of::<Mapping>();
+        let bytes = capacity.mappings() * size_of::<Mapping>();
+        let row_tables = find_map(&object, "row_tables")?;
+        let table_bytes = capacity.row_tables() * size_of::<RowTable>();
+        let row_tables = MemoryMap::new(row_tables.as_fd(), table_bytes)?;
         let received = Rc::new(RefCell::new(Vec::new()));
         Ok(Self {
             processes: find_map(&object, "processes")?,
             counters: find_map(&object, ".data.lost")?,
-            rows: RowTable::new(find_map(&object, "unwind_rows")?)?,
+            rows: RowStore::new(find_map(&object, "unwind_rows")?, row_tables, row_bytes),
             mappings: MappingTable::new(MemoryMap::new(mapping_array.as_fd(), bytes)?),
             ring: open_ring(&find_map(&object, "records")?, Rc::clone(&received))?,
             received,
@@ -109,24 +133,81 @@ impl Sampler {
                 .into_iter()
                 .map(MappingRecords::open)
                 .collect::<Result<_, _>>()?,
+            clock: Vec::new(),
+            clock_events: Vec::new(),
             links: Vec::new(),
+            gils: find_map(&object, "gils")?,
             _statistics: program_statistics::enable().ok(),
             object,
         })
     }
 
-    /// Adds an executable's unwind rows, sorted by pc: the index of the first, for `Mapping::first_row`.
-    ///
-    /// # Errors
-    /// No room, or no memory.
-    pub fn add_rows(&mut self, rows: &[UnwindRow]) -> Result<u32, SampleError> {
-        self.rows.append(rows)
+    /// A map, to be shared with other programs.
+    pub(crate) fn map(&self, name: &str) -> Result<MapHandle, SampleError> {
+        find_map(&self.object, name)
     }
 
-    /// The unwind rule that holds at `pc` (SVMA) among rows that were added: the kernel's search, for walks in user space.
+    /// A new table of unwind rows, for `Mapping::row_table`. Until it is filled or cleared, walks that need it are deferred.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub fn add_row_table(&mut self) -> Result<u32, SampleError> {
+        self.rows.add_table(Instant::now())
+    }
+
+    /// Gives a table its rows, sorted by pc, in the place of those that it has; false, and nothing changed, when there is no
+    /// room for them now.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn fill_rows(&mut self, table: u32, rows: &[UnwindRow]) -> Result<bool, SampleError> {
+        self.rows.fill(table, rows, Instant::now())
+    }
+
+    /// Takes the rows of a table away; walks that need them are deferred until it is filled again.
+    pub fn evict_rows(&mut self, table: u32) {
+        self.rows.clear(table, true, Instant::now());
+    }
+
+    /// Takes the rows of a table away; walks that need them end there.
+    pub fn clear_rows(&mut self, table: u32) {
+        self.rows.clear(table, false, Instant::now());
+    }
+
+    /// Says whether the instructions of a table's file can tell rows where it has none: walks that lack one are deferred until
+    /// this is called with `false`.
+    pub fn expect_more_rows(&self, table: u32, can_be_more: bool) {
+        self.rows.expect_more(table, can_be_more);
+    }
+
+    /// Gives a table back that no mapping names any longer.
+    pub fn release_row_table(&mut self, table: u32) {
+        self.rows.release(table, Instant::now());
+    }
+
+    /// How long ago a walk last needed rows of a table; `None` when none ever did.
     #[must_use]
-    pub fn find_rule(&self, first_row: u32, row_count: u32, pc: u32) -> Option<u32> {
-        self.rows.find_rule(first_row, row_count, pc)
+    pub fn row_table_idle(&self, table: u32) -> Option<Duration> {
+        let last = self.rows.last_used(table);
+        let idle = u64::from(row_tick().saturating_sub(last)) << limit::ROW_TABLE_TICK_SHIFT;
+        (last > 0).then(|| Duration::from_nanos(idle))
+    }
+
+    /// Memory of rows: what is behind them, what they take of it, and the limit.
+    #[must_use]
+    pub fn row_memory(&self) -> RowMemory {
+        RowMemory {
+            bytes: self.rows.bytes(),
+            used: self.rows.used_bytes(),
+            limit: self.rows.limit_bytes(),
+            is_clearing: self.rows.is_clearing(Instant::now()),
+        }
+    }
+
+    /// The unwind rule that holds at `pc` (SVMA) in a table: the kernel's search, for walks in user space.
+    #[must_use]
+    pub fn find_rule(&self, table: u32, pc: u32) -> RowSearch {
+        self.rows.find_rule(table, pc, row_tick())
     }
 
     /// Writes the executable mappings of a process, sorted by start: the index of the first, for
@@ -163,7 +244,8 @@ impl Sampler {
         let key = pid.to_ne_bytes();
         let known = self.processes.lookup(&key, MapFlags::ANY).ok().flatten();
         let known = known.and_then(|bytes| Process::read_from(&bytes));
-        let Some(known) = known.filter(|known| known.epoch == process.epoch) else {
+        let is_alive = |known: &Process| known.epoch == process.epoch && known.last_thread == 0;
+        let Some(known) = known.filter(is_alive) else {
             return Ok(false);
         };
         let mut process = *process;
@@ -183,9 +265,41 @@ impl Sampler {
         }
     }
 
+    /// Chooses the control group whose processes are the targets, with `Configuration::in_control_group`; `folder` is its
+    /// folder, opened.
+    ///
+    /// # Errors
+    /// It is no control group of the second version.
+    pub fn set_control_group(&self, folder: impl AsFd) -> Result<(), SampleError> {
+        let map = find_map(&self.object, "control_groups")?;
+        let folder = folder.as_fd().as_raw_fd();
+        map.update(&0_u32.to_ne_bytes(), &folder.to_ne_bytes(), MapFlags::ANY)
+            .map_err(|source| SampleError::from_bpf("choosing the control group", source))
+    }
+
+    /// Whether the kernel still takes samples of a process: also after its end, as long as it has something left to do.
+    #[must_use]
+    pub fn knows_process(&self, pid: u32, epoch: u32) -> bool {
+        let known = self.processes.lookup(&pid.to_ne_bytes(), MapFlags::ANY);
+        let known = known.ok().flatten();
+        let known = known.and_then(|bytes| Process::read_from(&bytes));
+        known.is_some_and(|known| known.epoch == epoch)
+    }
+
+    /// A process has ended. Where its entry was written while it did, the mark of its end is gone, and so the kernel would never
+    /// forget it: it is forgotten here.
+    pub fn forget_unless_ending(&self, pid: u32, epoch: u32) {
+        let known = self.processes.lookup(&pid.to_ne_bytes(), MapFlags::ANY);
+        let known = known.ok().flatten();
+        let known = known.and_then(|bytes| Process::read_from(&bytes));
+        if known.is_some_and(|known| known.epoch == epoch && known.last_thread == 0) {
+            self.remove_process(pid);
+        }
+    }
+
     /// Forgets a process.
     pub fn remove_process(&self, pid: u32) {
-        // An error means that the kernel has removed it already, at its exit.
+        // An error means that the kernel has removed it already, after its exit.
         let _ = self.processes.delete(&pid.to_ne_bytes());
     }
 
@@ -207,8 +321,13 @@ impl Sampler {
                     .map_err(|source| {
                         SampleError::from_bpf("attaching to the cpu-clock event", source)
                     })?;
-                self.links.push(link);
+                self.clock.push(link);
             }
+            let kept = event.try_clone().map_err(|source| SampleError::System {
+                what: "keeping the cpu-clock event",
+                source,
+            })?;
+            self.clock_events.push(kept);
             // The link closes the event's descriptor with itself (bpf_link_perf_detach in libbpf.c).
             let _ = event.into_raw_fd();
         }
@@ -217,7 +336,43 @@ impl Sampler {
 
     /// Stops sampling; records that are in the ring can still be polled.
     pub fn detach(&mut self) {
+        self.detach_clock();
         self.links.clear();
+    }
+
+    /// Stops the clock; processes are still followed, and the clock can be attached again.
+    pub fn detach_clock(&mut self) {
+        self.clock.clear();
+        self.clock_events.clear();
+    }
+
+    /// Samples from now on with another period. The time of the kernel's clock, as samples have it, from which it holds.
+    ///
+    /// # Errors
+    /// The kernel does not take it; the CPUs that come after the one that did not keep the old one.
+    pub fn set_period(&self, period: Duration) -> Result<u64, SampleError> {
+        for event in &self.clock_events {
+            perf_event::set_period(event, period.as_nanos() as u64)?;
+        }
+        Ok(perf_event::now_ns())
+    }
+
+    /// How many CPUs are sampled: those that are online.
+    ///
+    /// # Errors
+    /// The kernel does not say.
+    pub fn count_cpus() -> Result<usize, SampleError> {
+        Ok(online_cpus()?.len())
+    }
+
+    /// Says where a process keeps its GIL, for `Configuration::gil`.
+    ///
+    /// # Errors
+    /// No room for another process.
+    pub fn set_gil(&self, pid: u32, places: &GilPlaces) -> Result<(), SampleError> {
+        self.gils
+            .update(&pid.to_ne_bytes(), places.as_bytes(), MapFlags::ANY)
+            .map_err(|source| SampleError::from_bpf("telling where a GIL is", source))
     }
 
     /// Waits for records, at most so long, and takes what there is. `buffer` is memory to use again.
@@ -297,59 +452,11 @@ impl Sampler {
     }
 }
 
-fn load_object(configuration: Configuration, cpu_count: u32) -> Result<Object, SampleError> {
-    if !std::path::Path::new("/sys/kernel/btf/vmlinux").exists() {
-        return Err(SampleError::NoBtf);
-    }
-    let mut open = ObjectBuilder::default()
-        .name("viperf")
-        .and_then(|builder| builder.open_memory(viperf_bpf::programs()))
-        .map_err(|source| SampleError::from_bpf("opening the embedded programs", source))?;
-    for mut map in open.maps_mut() {
-        let changed = if map.name() == ".rodata.configuration" {
-            map.set_initial_value(configuration.as_bytes())
-        } else if map.name() == "stack_caches" || map.name() == "scratches" {
-            map.set_max_entries(cpu_count)
-        } else {
-            Ok(())
-        };
-        changed.map_err(|source| SampleError::from_bpf("configuring the programs", source))?;
-    }
-    open.load().map_err(explain_refusal)
-}
-
-/// Why the kernel does not take the programs: it is too old, the caller may not, or the verifier says why.
-fn explain_refusal(source: libbpf_rs::Error) -> SampleError {
-    let log = kernel_log::last_lines();
-    let verified = log.contains("processed");
-    if source.kind() == libbpf_rs::ErrorKind::PermissionDenied && !verified {
-        return SampleError::from_bpf("loading BPF programs", source);
-    }
-    // Both are asked by trying; an answer that cannot be had is no reason to blame the kernel's age.
-    let lacks_ring = MapType::RingBuf
-        .is_supported()
-        .is_ok_and(|supported| !supported);
-    let lacks_registers = ProgramType::PerfEvent
-        .is_helper_supported(libbpf_sys::BPF_FUNC_task_pt_regs)
-        .is_ok_and(|supported| !supported);
-    match (lacks_ring, lacks_registers) {
-        (true, _) => SampleError::KernelLacks {
-            what: "the BPF ring buffer",
-            since: "5.8",
-        },
-        (_, true) => SampleError::KernelLacks {
-            what: "the BPF helper for the user registers of a thread (bpf_task_pt_regs)",
-            since: "5.15",
-        },
-        _ => SampleError::Rejected { source, log },
-    }
-}
-
-fn find_map(object: &Object, name: &str) -> Result<MapHandle, SampleError> {
+pub(crate) fn find_map(object: &Object, name: &str) -> Result<MapHandle, SampleError> {
     let map = object.maps().find(|map| map.name() == name);
     let map = map.ok_or(SampleError::KernelLacks {
         what: "a map of the embedded programs",
-        since: "5.15",
+        since: "5.10",
     })?;
     MapHandle::try_from(&map).map_err(|source| SampleError::from_bpf("finding a map", source))
 }
@@ -370,6 +477,18 @@ fn open_ring(
     builder
         .build()
         .map_err(|source| SampleError::from_bpf("opening the ring", source))
+}
+
+/// The clock of samples, in the units of `row_table.last_used`.
+fn row_tick() -> u32 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the pointer is to a live value of the right type.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    let nanoseconds = time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64;
+    (nanoseconds >> limit::ROW_TABLE_TICK_SHIFT) as u32
 }
 
 /// CPUs that can run something, as sysfs lists them: `0-3,5`.
@@ -396,6 +515,52 @@ fn parse_cpu_list(text: &str) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As libraries come and go on a machine with memory for eight of them: each has its own rows while it has any.
+    #[test]
+    fn memory_stays_flat_while_a_thousand_tables_come_and_go() {
+        const ROWS: u32 = 50_000;
+        const AT_ONCE: usize = 6;
+        let mut sampler = match Sampler::load(Configuration::default(), 4 << 20) {
+            Ok(sampler) => sampler,
+            Err(error) => {
+                return println!(
+                    "skipped: memory_stays_flat_while_a_thousand_tables_come_and_go: {error}"
+                );
+            }
+        };
+        let store = &mut sampler.rows;
+        let mut now = Instant::now();
+        let mut loaded: std::collections::VecDeque<(u32, u32)> = std::collections::VecDeque::new();
+        for number in 0..1000 {
+            let table = store.add_table(now).unwrap();
+            assert_eq!(store.find_rule(table, 7, 1), RowSearch::Awaited);
+            let rows: Vec<UnwindRow> = (0..ROWS + number)
+                .map(|index| UnwindRow {
+                    pc: index * 4,
+                    rule: number ^ index,
+                })
+                .collect();
+            if loaded.len() == AT_ONCE {
+                let (oldest, _) = loaded.pop_front().unwrap();
+                store.clear(oldest, true, now);
+                assert_eq!(store.find_rule(oldest, 7, 1), RowSearch::Awaited);
+                store.release(oldest, now);
+            }
+            // A sample in progress may still read them.
+            now += Duration::from_secs(1);
+            assert!(store.fill(table, &rows, now).unwrap(), "table {number}");
+            loaded.push_back((table, number));
+            for (table, number) in &loaded {
+                for index in [0, 1, ROWS / 2, ROWS - 1] {
+                    let rule = RowSearch::Rule(number ^ index);
+                    assert_eq!(store.find_rule(*table, index * 4 + 3, 1), rule);
+                }
+            }
+            assert!(store.bytes() <= 4 << 20);
+        }
+        assert!(loaded.iter().all(|(table, _)| *table < 32), "{loaded:?}");
+    }
 
     #[test]
     fn cpu_lists_of_sysfs_are_read() {

@@ -19,13 +19,15 @@ use libbpf_rs::btf::{
 };
 use viperf_abi::{
     CODE_CLASS, CODE_OLD_CLASS, CODE_SHIM, CaptureRecord, CodeIdentity, CodeKey, CodeRecord,
-    Configuration, LAYOUT_BACK_LINKS, LAYOUT_BYTE_STRINGS, LAYOUT_CALL_PER_FRAME, LAYOUT_CFRAME,
-    LAYOUT_CFRAME_PER_RUN, LAYOUT_GLIBC_KEYS, LAYOUT_MUSL_KEYS, LINE_TABLE_LNOTAB,
+    Configuration, GilPlaces, LAYOUT_BACK_LINKS, LAYOUT_BYTE_STRINGS, LAYOUT_CALL_PER_FRAME,
+    LAYOUT_CFRAME, LAYOUT_CFRAME_PER_RUN, LAYOUT_GLIBC_KEYS, LAYOUT_MUSL_KEYS, LINE_TABLE_LNOTAB,
     LINE_TABLE_LNOTAB_UNSIGNED, LINE_TABLE_LOCATIONS, LINE_TABLE_RANGES, Lost, Mapping,
     PROCESS_NEVER_DEFER, PROCESS_PYTHON, PROCESS_READ, PROCESS_STARTS_TARGET, PROCESS_TARGET,
-    Process, ProcessRecord, PythonLayout, Reason, RecordHeader, RecordKind, SAMPLE_BORROWED_MEMORY,
-    SAMPLE_CALL_PER_FRAME, SAMPLE_DEFERRED, SAMPLE_NO_THREAD_STATE, SAMPLE_PYTHON, SampleRecord,
-    StackRecord, TextHeader, UnwindRow, WordKind, limit,
+    Process, ProcessRecord, PythonLayout, Reason, RecordHeader, RecordKind, RowTable,
+    SAMPLE_ATTACHMENT_KNOWN, SAMPLE_BORROWED_MEMORY, SAMPLE_CALL_PER_FRAME, SAMPLE_DEFERRED,
+    SAMPLE_GIL_KNOWN, SAMPLE_HOLDS_GIL, SAMPLE_IS_ATTACHED, SAMPLE_LOOKED_AT,
+    SAMPLE_NO_THREAD_STATE, SAMPLE_PYTHON, SampleRecord, StackRecord, THREAD_ENDS,
+    THREAD_HAS_MOVED, THREAD_RUNS, TextHeader, ThreadRecord, UnwindRow, WordKind, limit,
 };
 use viperf_unwind::{CallerRbp, Cause, Cfa, Rule, Step};
 
@@ -90,15 +92,22 @@ fn records_are_the_same_in_c_and_rust() {
     compare!(btf, "unwind_row", UnwindRow { pc, rule });
     compare!(
         btf,
+        "row_table",
+        RowTable {
+            place,
+            last_used,
+            more_rows
+        }
+    );
+    compare!(
+        btf,
         "mapping",
         Mapping {
             start,
             end,
             load_bias,
-            first_row,
-            row_count,
-            executable,
-            reserved
+            row_table,
+            executable
         }
     );
     compare!(
@@ -114,7 +123,7 @@ fn records_are_the_same_in_c_and_rust() {
             interpreter,
             eval_above_entry,
             eval_rule,
-            reserved,
+            last_thread,
             eval_word,
             layout
         }
@@ -180,12 +189,45 @@ fn records_are_the_same_in_c_and_rust() {
             tgid,
             cpu,
             captured,
-            reserved,
+            below,
             ip,
             sp,
             bp,
             registers
         } + "stack"
+    );
+    compare!(
+        btf,
+        "thread_record",
+        ThreadRecord {
+            header,
+            tgid,
+            tid,
+            epoch,
+            state,
+            flags,
+            system_call,
+            arguments,
+            thread_pointer,
+            thread_state,
+            gil,
+            switches,
+            thread_name
+        }
+    );
+    compare!(
+        btf,
+        "gil_places",
+        GilPlaces {
+            current_thread_state,
+            gil,
+            interpreter_gil,
+            gil_holder,
+            gil_locked,
+            thread_attached,
+            epoch,
+            reserved
+        }
     );
     compare!(
         btf,
@@ -218,7 +260,13 @@ fn records_are_the_same_in_c_and_rust() {
             kernel,
             follow_children,
             capture,
-            report_every_exec
+            report_every_exec,
+            gil,
+            adopt,
+            in_control_group,
+            has_name,
+            own_tgid,
+            name
         }
     );
     compare!(
@@ -405,6 +453,20 @@ fn numbers_are_the_same_in_c_and_rust() {
             ("SAMPLE_CALL_PER_FRAME", SAMPLE_CALL_PER_FRAME.into()),
             ("SAMPLE_NO_THREAD_STATE", SAMPLE_NO_THREAD_STATE.into()),
             ("SAMPLE_BORROWED_MEMORY", SAMPLE_BORROWED_MEMORY.into()),
+            ("SAMPLE_LOOKED_AT", SAMPLE_LOOKED_AT.into()),
+            ("SAMPLE_GIL_KNOWN", SAMPLE_GIL_KNOWN.into()),
+            ("SAMPLE_HOLDS_GIL", SAMPLE_HOLDS_GIL.into()),
+            ("SAMPLE_ATTACHMENT_KNOWN", SAMPLE_ATTACHMENT_KNOWN.into()),
+            ("SAMPLE_IS_ATTACHED", SAMPLE_IS_ATTACHED.into()),
+        ],
+    );
+    compare_enum(
+        btf,
+        "thread_flag",
+        [
+            ("THREAD_RUNS", THREAD_RUNS.into()),
+            ("THREAD_HAS_MOVED", THREAD_HAS_MOVED.into()),
+            ("THREAD_ENDS", THREAD_ENDS.into()),
         ],
     );
     compare_enum(

@@ -71,6 +71,11 @@ impl CodeMap {
         self.functions.len()
     }
 
+    /// Where each function starts.
+    pub(crate) fn starts(&self) -> impl Iterator<Item = u64> {
+        self.functions.keys().copied()
+    }
+
     /// The function that `address` lies in.
     pub(crate) fn find(&self, address: u64) -> Option<NativeSymbol> {
         let (&start, code) = self.functions.range(..=address).next_back()?;

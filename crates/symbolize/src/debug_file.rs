@@ -99,8 +99,8 @@ fn find_first(
 
 /// What `.gnu_debuglink` says.
 #[derive(Debug, PartialEq, Eq)]
-struct Link {
-    name: Vec<u8>,
+pub(crate) struct Link {
+    pub(crate) name: Vec<u8>,
     check_sum: u32,
 }
 
@@ -110,7 +110,7 @@ fn read_link(executable: &ElfFile) -> Option<Link> {
 }
 
 /// A name, zeros up to a multiple of four, and the CRC-32 of the file.
-fn decode_link(section: &[u8]) -> Option<Link> {
+pub(crate) fn decode_link(section: &[u8]) -> Option<Link> {
     let length = section.iter().position(|&byte| byte == 0)?;
     let name = section.get(..length)?;
     let sum_at = (length + 1).next_multiple_of(4);

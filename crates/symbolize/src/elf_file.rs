@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use object::elf::{
     ELF_NOTE_GNU, ELFCLASS64, ELFCOMPRESS_ZLIB, ELFCOMPRESS_ZSTD, ELFDATA2LSB, ELFMAG, EM_X86_64,
-    FileHeader64, NT_GNU_BUILD_ID, SHF_COMPRESSED, SHN_XINDEX, SHT_NOBITS, SHT_NOTE,
+    ET_REL, FileHeader64, NT_GNU_BUILD_ID, SHF_COMPRESSED, SHN_XINDEX, SHT_NOBITS, SHT_NOTE,
     SectionHeader64,
 };
 use object::read::elf::{CompressionHeader as _, NoteIterator};
@@ -59,6 +59,7 @@ pub(crate) struct ElfFile {
     bytes: Bytes,
     sections: Vec<SectionHeader64<LittleEndian>>,
     names: Vec<u8>,
+    is_relocatable: bool,
 }
 
 impl ElfFile {
@@ -103,7 +104,13 @@ impl ElfFile {
             names: names.unwrap_or_default(),
             bytes,
             sections,
+            is_relocatable: header.e_type.get(ENDIAN) == ET_REL,
         })
+    }
+
+    /// What the assembler wrote, not a linker.
+    pub(crate) fn is_relocatable(&self) -> bool {
+        self.is_relocatable
     }
 
     pub(crate) fn sections(&self) -> &[SectionHeader64<LittleEndian>] {
@@ -132,6 +139,21 @@ impl ElfFile {
     ) -> Result<Vec<u8>, ElfError> {
         let size = self.size_within(section, limit)?;
         Ok(self.bytes.read(section.sh_offset.get(ENDIAN), size)?)
+    }
+
+    /// A part of a section as it stands in the file, from `offset` of the section on.
+    pub(crate) fn read_part(
+        &self,
+        section: &SectionHeader64<LittleEndian>,
+        offset: u64,
+        size: u64,
+    ) -> Result<Vec<u8>, ElfError> {
+        let end = offset.checked_add(size).ok_or(ElfError::Malformed)?;
+        let start = section.sh_offset.get(ENDIAN).checked_add(offset);
+        if end > section.sh_size.get(ENDIAN) {
+            return Err(ElfError::Malformed);
+        }
+        Ok(self.bytes.read(start.ok_or(ElfError::Malformed)?, size)?)
     }
 
     /// The bytes of a section, decompressed, if they are no more than `limit`.

@@ -1,4 +1,4 @@
-//! What a process says about the code that it generates: its perf map and its jitdump.
+//! What a process says about the code that it generates: its perf map, its jitdump, and what it tells debuggers.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -12,6 +12,7 @@ use viperf_process::{
 };
 
 use crate::code_map::CodeMap;
+use crate::debug_interface::{DebugInterface, FrameSection};
 use crate::jitdump::decode_jitdump;
 use crate::perf_map::decode_perf_map;
 use crate::search_root::SearchRoot;
@@ -36,6 +37,8 @@ type Stamp = (u64, u64, (i64, i64));
 /// The files belong to the target: `/tmp/perf-PID.map` below its root, under the number that it has in its own PID
 /// namespace, and the file that it maps executable under the name `jit-PID.dump`, which is how writers of jitdumps show
 /// that they write one.
+/// LLVM tells debuggers of all code that it makes (`__jit_debug_descriptor`), so that numba's functions have names without
+/// either.
 /// A perf map that is a symbolic link, no regular file, of another user than the target or root, or older than the
 /// process (of an earlier one with its number) is refused.
 #[derive(Debug)]
@@ -47,6 +50,7 @@ pub struct GeneratedCode {
     dump_file: Option<File>,
     dump: Option<(Stamp, CodeMap)>,
     dump_refused: Option<String>,
+    told: DebugInterface,
 }
 
 /// Where a process writes its map, and who may have written it.
@@ -74,6 +78,7 @@ impl GeneratedCode {
             dump_file: None,
             dump: None,
             dump_refused: None,
+            told: DebugInterface::default(),
         }
     }
 
@@ -81,6 +86,17 @@ impl GeneratedCode {
     pub fn refresh(&mut self) {
         self.refresh_map();
         self.refresh_dump();
+        self.told.refresh(self.pid);
+    }
+
+    /// As [`Self::refresh`], of what it tells debuggers alone.
+    pub fn refresh_frame_sections(&mut self) {
+        self.told.refresh(self.pid);
+    }
+
+    /// The call frame information of its code, as it tells debuggers: LLVM writes some for every function. In no order.
+    pub fn frame_sections(&self) -> impl Iterator<Item = &FrameSection> {
+        self.told.frames()
     }
 
     fn refresh_map(&mut self) {
@@ -115,13 +131,13 @@ impl GeneratedCode {
         }
     }
 
-    /// The function at `address` (AVMA): of the jitdump, which knows lines, else of the perf map.
+    /// The function at `address` (AVMA): of the jitdump, which knows lines, else of the perf map, else as debuggers are told.
     ///
     /// # Errors
     /// Why there is no name.
     pub fn find(&self, address: u64) -> Result<NativeSymbol, NoSymbol> {
-        let maps = [&self.dump, &self.map].into_iter().flatten();
-        if let Some(found) = maps.clone().find_map(|(_, map)| map.find(address)) {
+        let maps = self.maps();
+        if let Some(found) = maps.clone().find_map(|map| map.find(address)) {
             return Ok(found);
         }
         let mut refused = [&self.map_refused, &self.dump_refused]
@@ -138,8 +154,14 @@ impl GeneratedCode {
     /// How many functions have a name.
     #[must_use]
     pub fn functions(&self) -> usize {
-        let maps = [&self.dump, &self.map].into_iter().flatten();
-        maps.map(|(_, map)| map.len()).sum()
+        self.maps().map(CodeMap::len).sum()
+    }
+
+    /// Those that there are.
+    fn maps(&self) -> impl Iterator<Item = &CodeMap> + Clone {
+        let files = [&self.dump, &self.map].into_iter().flatten();
+        let told = Some(self.told.code()).filter(|told| told.len() > 0);
+        files.map(|(_, map)| map).chain(told)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Three kinds of address are understood: an SVMA inside an ELF file ([`Symbolizer::symbolize_native`]),
 //! an address of the running kernel ([`Symbolizer::symbolize_kernel`]), and an address in code that a
-//! process generated and described in a perf map or a jitdump ([`GeneratedCode`]).
+//! process generated and described in a perf map, a jitdump or to debuggers ([`GeneratedCode`]).
 //!
 //! **What it asks of you.**
 //! Pass the addresses of one file together: a file is opened and its tables are sorted on the first
@@ -50,6 +50,7 @@ mod code_map;
 mod cython;
 mod debug_file;
 mod debug_information;
+mod debug_interface;
 mod decompress;
 mod demangle;
 mod dwarf_lines;
@@ -60,12 +61,15 @@ mod jitdump;
 mod kernel;
 mod native;
 mod perf_map;
+#[doc(hidden)]
+pub mod readers;
 mod search_root;
 mod symbol_table;
 
 use std::cell::OnceCell;
 use std::path::Path;
 
+pub use crate::debug_interface::FrameSection;
 pub use crate::generated::GeneratedCode;
 pub use crate::search_root::SearchRoot;
 
@@ -226,23 +230,6 @@ impl Symbolizer {
                 Ok(symbols) => symbols.find(address).ok_or(NoSymbol::NoSymbolAtAddress),
                 Err(reason) => Err(reason.clone()),
             })
-            .collect()
-    }
-
-    /// The functions at `addresses` (AVMAs) in the code that process `pid`, which still lives, generated; one result per
-    /// input, in the order of the inputs.
-    ///
-    /// [`GeneratedCode`] does the same for a process that may end meanwhile.
-    pub fn symbolize_perf_map(
-        &self,
-        pid: u32,
-        addresses: &[u64],
-    ) -> Vec<Result<NativeSymbol, NoSymbol>> {
-        let mut code = GeneratedCode::of_process(pid);
-        code.refresh();
-        addresses
-            .iter()
-            .map(|&address| code.find(address))
             .collect()
     }
 }

@@ -78,7 +78,10 @@ impl SearchRoot {
     }
 
     /// Opens the regular file at `path`, counted from this root; links in it are followed within the root.
-    pub(crate) fn open_file(&self, path: &Path) -> io::Result<File> {
+    ///
+    /// # Errors
+    /// There is no such file, or it is not a regular one.
+    pub fn open_file(&self, path: &Path) -> io::Result<File> {
         self.open_with(path, OFlags::empty())
     }
 

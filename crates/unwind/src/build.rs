@@ -91,6 +91,20 @@ pub fn build_rows_of_debug_frame(
     build_table(Entries::of_debug_frame(debug_frame, code))
 }
 
+/// Evaluates the `.eh_frame` with these bytes at that address, of code that was made at run time, as [`build_rows`] does.
+/// Only functions within `code` count, and addresses of rows from its start.
+///
+/// # Errors
+///
+/// When there are more than 2²⁶ rows.
+pub(crate) fn build_rows_of_generated(
+    eh_frame: &[u8],
+    address: u64,
+    code: &Range<u64>,
+) -> Result<RowTable, RowError> {
+    build_table(Entries::of_generated(eh_frame, address, code))
+}
+
 fn build_table<'data, S: UnwindSection<Bytes<'data>>>(
     mut entries: Entries<'data, S>,
 ) -> Result<RowTable, RowError> {
@@ -143,11 +157,10 @@ fn append_function<'data, S: UnwindSection<Bytes<'data>>>(
     if common.entry_len() > MAX_COMMON_ENTRY_LENGTH {
         return Err(NotReadable);
     }
-    let end = fde.initial_address().saturating_add(fde.len()).min(limit);
-    push_gap(
-        rows,
-        covered_to.filter(|&covered| covered < fde.initial_address()),
-    );
+    let origin = entries.origin;
+    let first = fde.initial_address().saturating_sub(origin);
+    let end = first.saturating_add(fde.len()).min(limit);
+    push_gap(rows, covered_to.filter(|&covered| covered < first));
     let function = Function {
         section: &entries.section,
         encoding: common.encoding(),
@@ -160,7 +173,7 @@ fn append_function<'data, S: UnwindSection<Bytes<'data>>>(
         .and_then(|mut table| {
             while let Some(row) = table.next_row()? {
                 // Instructions may advance beyond the function's end, where its rows mean nothing.
-                let start = row.start_address();
+                let start = row.start_address().saturating_sub(origin);
                 let Some(pc) = u32::try_from(start).ok().filter(|_| start < end) else {
                     break;
                 };

@@ -21,6 +21,8 @@ pub(crate) struct Entries<'data, S: UnwindSection<Bytes<'data>>> {
     pub(crate) section: S,
     pub(crate) bases: BaseAddresses,
     pub(crate) context: UnwindContext<usize>,
+    /// Where the addresses of rows count from.
+    pub(crate) origin: u64,
     common: HashMap<usize, gimli::Result<CommonEntry<'data>>>,
     places: Vec<Place>,
     /// How many entries cannot be read at all.
@@ -56,6 +58,29 @@ impl<'data> Entries<'data, EhFrame<Bytes<'data>>> {
         }
         Ok(entries)
     }
+
+    /// Of a section at that address, those of functions that lie in `code`, from the start of which addresses count.
+    pub(crate) fn of_generated(data: &'data [u8], address: u64, code: &Range<u64>) -> Self {
+        let bases = BaseAddresses::default().set_eh_frame(address);
+        let mut entries = Self::new(EhFrame::new(data, LittleEndian), bases);
+        entries.origin = code.start;
+        for offset in fde_offsets(data, Format::EhFrame) {
+            let Some(fde) = entries.parse_at(offset) else {
+                entries.skipped += 1;
+                continue;
+            };
+            let start = fde.initial_address();
+            let is_inside = code.contains(&start)
+                && start.saturating_add(fde.len()) <= code.end
+                && fde.len() > 0;
+            if is_inside {
+                entries
+                    .places
+                    .extend(Place::new(start - code.start, offset));
+            }
+        }
+        entries
+    }
 }
 
 impl<'data> Entries<'data, DebugFrame<Bytes<'data>>> {
@@ -86,6 +111,7 @@ impl<'data, S: UnwindSection<Bytes<'data>>> Entries<'data, S> {
             section,
             bases,
             context: UnwindContext::new(),
+            origin: 0,
             common: HashMap::new(),
             places: Vec::new(),
             skipped: 0,

@@ -37,6 +37,7 @@ mod build;
 mod dwarf;
 mod entries;
 mod fill;
+mod generated;
 mod images;
 mod rule;
 mod walk;
@@ -46,8 +47,9 @@ mod against_gimli;
 #[cfg(test)]
 mod scale;
 
-pub use analysis::{analyse_code, analyse_generated_code, find_code_to_analyse};
+pub use analysis::{analyse_code, find_code_to_analyse};
 pub use build::{RowError, RowTable, build_rows, build_rows_of_debug_frame};
+pub use generated::{GeneratedFrames, build_rows_of_generated_code};
 pub use images::{build_rows_of_image, build_rows_of_images, find_moved_parts, is_wanted_for_rows};
 pub use rule::{CallerRbp, Cause, Cfa, Row, Rule, Step, find_rule};
 pub use walk::{NativeFrame, Registers, WalkEnd, walk};

@@ -2,10 +2,12 @@
 
 mod cpython;
 mod elf;
+mod generated;
 mod viperf;
 
 pub use cpython::{debug_offsets, line_tables, text};
 pub use elf::{code, debug_frame, eh_frame, elf, partial_elf, rows_of_file};
+pub use generated::{debug_link, generated_frames, jit_object, jitdump, perf_map};
 pub use viperf::{viperf_file, viperf_message};
 
 use crate::Target;
@@ -20,6 +22,11 @@ pub fn all() -> Vec<Target> {
         debug_frame(),
         rows_of_file(),
         code(),
+        perf_map(),
+        jitdump(),
+        jit_object(),
+        generated_frames(),
+        debug_link(),
         line_tables(),
         debug_offsets(),
         text(),

@@ -7,7 +7,7 @@ export const FORMAT = 2;
 
 type Column = Uint8Array | Uint32Array | Float64Array;
 
-function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
+export function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
   const native = (Uint8Array as unknown as { fromBase64?: (text: string) => Uint8Array<ArrayBuffer> }).fromBase64;
   if (native) return native.call(Uint8Array, text);
   const binary = atob(text);
@@ -16,12 +16,29 @@ function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
+/** Whether all bytes are 0, four at a time. */
+function isBlank(bytes: Uint8Array): boolean {
+  const isZero = (byte: number) => byte === 0;
+  const before = -bytes.byteOffset & 3, words = bytes.length - before >> 2;
+  if (words <= 0) return bytes.every(isZero);
+  const middle = new Uint32Array(bytes.buffer, bytes.byteOffset + before, words);
+  for (let at = 0; at < words; at++) if (middle[at] !== 0) return false;
+  return bytes.subarray(0, before).every(isZero) && bytes.subarray(before + words * 4).every(isZero);
+}
+
 /** Entries whose lowest bytes stand first, then all the next, and so on: they compress better that way. */
 export function joinPlanes(bytes: Uint8Array): Uint32Array {
   const length = bytes.length / 4;
   const joined = new Uint32Array(length);
-  for (let at = 0; at < length; at++) {
-    joined[at] = bytes[at] | bytes[at + length] << 8 | bytes[at + 2 * length] << 16 | bytes[at + 3 * length] << 24;
+  const planes = [0, 1, 2, 3].map((plane) => bytes.subarray(plane * length, (plane + 1) * length));
+  // Most columns have small numbers: what is blank need not be joined.
+  while (planes.length > 1 && isBlank(planes[planes.length - 1])) planes.pop();
+  const [lowest, low, high, highest] = planes;
+  switch (planes.length) {
+    case 1: joined.set(lowest); break;
+    case 2: for (let at = 0; at < length; at++) joined[at] = lowest[at] | low[at] << 8; break;
+    case 3: for (let at = 0; at < length; at++) joined[at] = lowest[at] | low[at] << 8 | high[at] << 16; break;
+    default: for (let at = 0; at < length; at++) joined[at] = lowest[at] | low[at] << 8 | high[at] << 16 | highest[at] << 24;
   }
   return joined;
 }

@@ -28,6 +28,9 @@ export class Names {
   readonly modules: Grouping;
   /** For each process the first one of its name. */
   readonly namesakes: number[];
+  /** For each function the first one that a comparison takes for the same. */
+  readonly sameFunctions: Int32Array;
+  private mergedTitles: Map<number, number | null> | null = null;
 
   constructor(readonly profile: Profile) {
     this.firstThread = this.firstProcess + profile.processes.length;
@@ -37,10 +40,19 @@ export class Names {
     ({ libraries: this.libraries, modules: this.modules } = groupFunctions(profile));
     this.size = this.firstGroup + this.libraries.texts.length;
     this.namesakes = findNamesakes(profile.processes);
+    this.sameFunctions = findSameFunctions(profile.function_group);
   }
 
   string(index: number): string {
     return index === NONE ? "" : printable(this.profile.strings[index] ?? "");
+  }
+
+  /** What is known of a process besides its name and numbers, by the field's name: its title, its container, its pod. */
+  fieldsOf(row: number): Map<string, string> {
+    const { title, placement } = this.profile.processes[row];
+    const fields = Object.entries(placement ?? {}).map(([name, text]): [string, string] => [name, this.profile.strings[text] ?? ""]);
+    if (title !== null && title !== undefined) fields.unshift(["title", this.profile.strings[title] ?? ""]);
+    return new Map(fields);
   }
 
   process(row: number, merged: boolean): number {
@@ -61,19 +73,36 @@ export class Names {
     return entry >= this.firstProcess ? KIND_PROCESS : KIND_ROOT;
   }
 
+  /** What people know a process by: what it runs, or else the kernel's name for it. */
+  private processName(row: number): string {
+    const { name, title } = this.profile.processes[row];
+    return this.string(title ?? name) || this.string(name) || "(no name)";
+  }
+
+  /** Of the processes of one name together: what they run, if that is the same for all. */
+  private mergedName(row: number): string {
+    const titles = this.mergedTitles ??= sharedTitles(this.profile.processes);
+    const { name } = this.profile.processes[row];
+    return this.string(titles.get(name) ?? name) || "(no name)";
+  }
+
+  /** Threads have their process's name until somebody gives them one of their own. */
+  private threadName(row: number): string {
+    const { name, tid, process } = this.profile.threads[row];
+    const { name: inherited, title, pid } = this.profile.processes[process];
+    const own = name === inherited || name === title ? "" : this.string(name);
+    return `${own || (tid === pid ? "main thread" : "thread")} (${tid})`;
+  }
+
   /** `merged`: processes of one name are one, so that none of their numbers is it. */
   name(entry: number, merged = false): string {
     const row = this.functionRow(entry);
     if (row >= 0) return this.functionName(row);
     if (entry >= this.firstGroup) return printable(this.libraries.texts[entry - this.firstGroup] ?? "");
-    if (entry >= this.firstThread) {
-      const thread = this.profile.threads[entry - this.firstThread];
-      return `${this.string(thread.name) || "(no name)"} (${thread.tid})`;
-    }
+    if (entry >= this.firstThread) return this.threadName(entry - this.firstThread);
     if (entry >= this.firstProcess) {
-      const process = this.profile.processes[entry - this.firstProcess];
-      const name = this.string(process.name) || "(no name)";
-      return merged ? name : `${name} (${process.pid})`;
+      const process = entry - this.firstProcess;
+      return merged ? this.mergedName(process) : `${this.processName(process)} (${this.profile.processes[process].pid})`;
     }
     return "all";
   }
@@ -118,6 +147,25 @@ export class Names {
     const name = this.name(entry, merged);
     return place ? `${name} (${place})` : name;
   }
+}
+
+function findSameFunctions(groups: Uint32Array): Int32Array {
+  const first = new Map<number, number>();
+  return Int32Array.from(groups, (group, row) => {
+    const known = first.get(group) ?? row;
+    first.set(group, known);
+    return known;
+  });
+}
+
+/** The title of each name, where all processes of that name have one and the same. */
+function sharedTitles(processes: Process[]): Map<number, number | null> {
+  const titles = new Map<number, number | null>();
+  for (const { name, title = null } of processes) {
+    const known = titles.get(name);
+    titles.set(name, known === undefined || known === title ? title : null);
+  }
+  return titles;
 }
 
 function findNamesakes(processes: Process[]): number[] {

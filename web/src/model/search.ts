@@ -1,6 +1,7 @@
 // Search: which boxes match, and how much of the whole they hold together.
 
 import type { Names } from "./names";
+import type { Steps } from "./steps";
 import type { Tree } from "./tree";
 
 export interface Found {
@@ -37,7 +38,7 @@ export function escapePattern(text: string): string {
 const SLICE = 200_000;
 
 /** Yields now and then, so that a long search lets the page live; returns every match. */
-export function* searchTree(tree: Tree, names: Names, merged: boolean, test: TextTest): Generator<void, Found> {
+export function* searchTree(tree: Tree, names: Names, merged: boolean, test: TextTest): Steps<Found> {
   const tested = new Map<number, boolean>();
   const covered = new Uint8Array(tree.size);
   const before = new Int32Array(tree.size + 1);
@@ -49,7 +50,7 @@ export function* searchTree(tree: Tree, names: Names, merged: boolean, test: Tex
     if (matches === undefined) {
       matches = entry !== 0 && test(names.searchText(entry, merged));
       tested.set(entry, matches);
-      if (++untested % 500 === 0) yield;
+      if (++untested % 500 === 0) yield node / tree.size;
     }
     const above = node > 0 && covered[tree.parent[node]] === 1;
     before[node + 1] = before[node] + (matches ? 1 : 0);
@@ -58,7 +59,7 @@ export function* searchTree(tree: Tree, names: Names, merged: boolean, test: Tex
       value += tree.total[node];
       tops.push(node);
     }
-    if (node % SLICE === SLICE - 1) yield;
+    if (node % SLICE === SLICE - 1) yield node / tree.size;
   }
   tops.sort((a, b) => tree.total[b] - tree.total[a] || a - b);
   return { before, tops, value, boxes: before[tree.size], at: -1 };

@@ -1,9 +1,11 @@
 // Sums over a tree: per function, library or module, per line, per kind.
 
 import { KIND_KERNEL, KIND_NATIVE, KIND_PYTHON } from "./kinds";
+import { Merger } from "./merger";
 import type { Names } from "./names";
 import { LEVEL_FRAME, type Source } from "./source";
-import { Merger, layOut, type MappedTree, type Tree } from "./tree";
+import type { Steps } from "./steps";
+import { layOut, type MappedTree, type Tree } from "./tree";
 
 export interface Sum {
   /** A function's row, or the number of a library or module. */
@@ -26,16 +28,24 @@ function totalOfKind(tree: Tree, names: Names, kind: number): Float64Array {
   return sums;
 }
 
+/** Nodes, or steps up from them, between two rests. */
+const CHUNK = 100_000;
+
 /** Self and total of each key below a node; what is inside itself counts once per path. `key` gives -1 for no key. */
-export function sumBy(tree: Tree, names: Names, top: number, size: number, key: (entry: number) => number): Sum[] {
-  const [python, native, kernel] = [KIND_PYTHON, KIND_NATIVE, KIND_KERNEL].map((kind) => totalOfKind(tree, names, kind));
+export function* sumBy(tree: Tree, names: Names, top: number, size: number, key: (entry: number) => number): Steps<Sum[]> {
+  const kinds: Float64Array[] = [];
+  for (const kind of [KIND_PYTHON, KIND_NATIVE, KIND_KERNEL]) {
+    kinds.push(totalOfKind(tree, names, kind));
+    yield kinds.length / 10;
+  }
+  const [python, native, kernel] = kinds;
   const sums = new Map<number, Sum>();
   const open = new Int32Array(size);
   const walk = [top];
-  for (let node = walk.pop(); node !== undefined; node = walk.pop()) {
+  const visit = (node: number): void => {
     if (node < 0) {
       open[key(tree.entry[~node])]--;
-      continue;
+      return;
     }
     const row = key(tree.entry[node]);
     if (row >= 0) {
@@ -51,6 +61,11 @@ export function sumBy(tree: Tree, names: Names, top: number, size: number, key: 
       walk.push(~node);
     }
     for (let child = tree.firstChild[node]; child < tree.firstChild[node + 1]; child++) walk.push(child);
+  };
+  // A node is met twice: when its frame is entered, and when it is left.
+  for (let met = 0; walk.length > 0; met += CHUNK) {
+    yield Math.min(1, 0.3 + met / tree.size / 3);
+    for (let left = CHUNK; left > 0 && walk.length > 0; left--) visit(walk.pop() as number);
   }
   return [...sums.values()];
 }
@@ -108,28 +123,52 @@ function outermost(tree: Tree, names: Names, row: number): number[] {
 }
 
 /** What a function calls: everything below it, joined; the root is the function. */
-export function calleesOf(tree: Tree, names: Names, row: number): Tree {
+export function* calleesOf(tree: Tree, names: Names, row: number): Steps<Tree> {
   const merger = new Merger(1024);
   merger.entry[0] = names.firstFunction + row;
   const pairs = outermost(tree, names, row).map((node) => [node, 0]);
-  for (let pair = pairs.pop(); pair; pair = pairs.pop()) {
-    const [node, into] = pair;
-    merger.self[into] += tree.self[node];
-    for (let child = tree.firstChild[node]; child < tree.firstChild[node + 1]; child++) {
-      pairs.push([child, merger.child(into, tree.entry[child])]);
+  for (let met = 0; pairs.length > 0; met += CHUNK) {
+    yield Math.min(0.7, met / tree.size);
+    for (let left = CHUNK; left > 0 && pairs.length > 0; left--) {
+      const [node, into] = pairs.pop() as number[];
+      merger.self[into] += tree.self[node];
+      for (let child = tree.firstChild[node]; child < tree.firstChild[node + 1]; child++) {
+        pairs.push([child, merger.child(into, tree.entry[child])]);
+      }
     }
   }
-  return layOut(merger, true).tree;
+  return (yield* layOut(merger, true)).tree;
+}
+
+/** Joins the ways up from nodes; `from` says where a node's way begins, `weight` what it brings along. */
+function* joinUpwards(
+  tree: Tree, merger: Merger, nodes: Iterable<number>, from: (node: number) => number, weight: Float64Array,
+): Steps<Tree> {
+  let left = CHUNK;
+  for (const node of nodes) {
+    let into = 0;
+    for (let step = from(node); step > 0; step = tree.parent[step], left--) into = merger.child(into, tree.entry[step]);
+    merger.self[into] += weight[node];
+    if (left-- <= 0) {
+      yield node / tree.size * 0.7;
+      left = CHUNK;
+    }
+  }
+  return (yield* layOut(merger, true)).tree;
+}
+
+function* withSelf(tree: Tree): Generator<number> {
+  for (let node = 1; node < tree.size; node++) if (tree.self[node] > 0) yield node;
+}
+
+/** Every stack from its leaf: what ran stands next to the root, and its callers below it, up to the process. */
+export function* invert(tree: Tree): Steps<Tree> {
+  return yield* joinUpwards(tree, new Merger(tree.size), withSelf(tree), (node) => node, tree.self);
 }
 
 /** Who calls a function: the paths up from it, joined; the root is the function, its callers are its children. */
-export function callersOf(tree: Tree, names: Names, row: number): Tree {
+export function* callersOf(tree: Tree, names: Names, row: number): Steps<Tree> {
   const merger = new Merger(1024);
   merger.entry[0] = names.firstFunction + row;
-  for (const node of outermost(tree, names, row)) {
-    let into = 0;
-    for (let above = tree.parent[node]; above > 0; above = tree.parent[above]) into = merger.child(into, tree.entry[above]);
-    merger.self[into] += tree.total[node];
-  }
-  return layOut(merger, true).tree;
+  return yield* joinUpwards(tree, merger, outermost(tree, names, row), (node) => tree.parent[node], tree.total);
 }

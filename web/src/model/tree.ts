@@ -1,8 +1,10 @@
 // Trees that are shown: nodes joined by what they are, laid out level by level.
 
 import { KIND_INTERPRETER, KIND_KERNEL, KIND_NATIVE } from "./kinds";
+import { Merger } from "./merger";
 import type { Names } from "./names";
 import { LEVEL_FRAME, LEVEL_PROCESS, LEVEL_ROOT, LEVEL_THREAD, type Source } from "./source";
+import { finish, inChunks, part, type Steps } from "./steps";
 
 export type Deed = "focus" | "hide" | "collapse" | "recursion";
 
@@ -21,6 +23,8 @@ export interface Shape {
   native: boolean;
   kernel: boolean;
   interpreter: boolean;
+  /** Functions of one name in one module are one, as in comparisons. */
+  joined?: boolean;
   transforms: readonly Transform[];
   /** The least share of the whole that a box must have. */
   minimum: number;
@@ -47,73 +51,21 @@ export interface MappedTree extends Tree {
   target: Int32Array;
 }
 
-/** Nodes by parent and entry: open addressing, and the probe compares parent and entry themselves. */
-export class Merger {
-  size = 1;
-  parent: Int32Array;
-  entry: Int32Array;
-  self: Float64Array;
-  private slots: Int32Array;
-
-  constructor(expected: number) {
-    const room = Math.max(16, expected);
-    this.parent = new Int32Array(room);
-    this.entry = new Int32Array(room);
-    this.self = new Float64Array(room);
-    this.parent[0] = -1;
-    this.slots = new Int32Array(2 ** Math.ceil(Math.log2(room * 2 + 2))).fill(-1);
-  }
-
-  child(parent: number, entry: number): number {
-    const mask = this.slots.length - 1;
-    let slot = this.slotOf(parent, entry) & mask;
-    for (; this.slots[slot] >= 0; slot = slot + 1 & mask) {
-      const node = this.slots[slot];
-      if (this.parent[node] === parent && this.entry[node] === entry) return node;
-    }
-    if (this.size === this.parent.length) {
-      this.grow();
-      return this.child(parent, entry);
-    }
-    const node = this.size++;
-    this.parent[node] = parent;
-    this.entry[node] = entry;
-    this.slots[slot] = node;
-    return node;
-  }
-
-  private slotOf(parent: number, entry: number): number {
-    return (Math.imul(parent, 0x9e3779b1) ^ Math.imul(entry, 0x85ebca6b)) >>> 7;
-  }
-
-  private grow(): void {
-    const room = this.parent.length * 2;
-    const copy = <T extends Int32Array | Float64Array>(into: T, from: T): T => { into.set(from); return into; };
-    this.parent = copy(new Int32Array(room), this.parent);
-    this.entry = copy(new Int32Array(room), this.entry);
-    this.self = copy(new Float64Array(room), this.self);
-    this.slots = new Int32Array(this.slots.length * 2).fill(-1);
-    const mask = this.slots.length - 1;
-    for (let node = 1; node < this.size; node++) {
-      let slot = this.slotOf(this.parent[node], this.entry[node]) & mask;
-      while (this.slots[slot] >= 0) slot = slot + 1 & mask;
-      this.slots[slot] = node;
-    }
-  }
-}
-
 /** Entry of each source node; -1 for a node that is left out and whose time goes to its caller. */
-export function sourceEntries(source: Source, names: Names, shape: Shape): Int32Array {
+function* sourceEntries(source: Source, names: Names, shape: Shape): Steps<Int32Array> {
   const { frame_function: functions, function_kind: kinds, function_name: rows } = names.profile;
   const ofFunction = Int32Array.from(rows, (_, row) => {
     const kind = kinds[row];
     if (kind === KIND_INTERPRETER && !shape.interpreter) return -1;
     if (kind === KIND_NATIVE && !shape.native) return -1;
-    return kind === KIND_KERNEL && !shape.kernel ? -1 : names.firstFunction + row;
+    return kind === KIND_KERNEL && !shape.kernel ? -1 : names.firstFunction + (shape.joined ? names.sameFunctions[row] : row);
   });
   const collapsed = new Set<number>();
   for (const { deed, row } of shape.transforms) {
-    if (deed === "hide") ofFunction[row] = -1;
+    if (deed === "hide") {
+      ofFunction[row] = -1;
+      if (shape.joined) names.sameFunctions.forEach((same, other) => { if (same === names.sameFunctions[row]) ofFunction[other] = -1; });
+    }
     if (deed === "collapse") collapsed.add(row);
   }
   if (collapsed.size > 0) {
@@ -123,68 +75,91 @@ export function sourceEntries(source: Source, names: Names, shape: Shape): Int32
     });
   }
   const entries = new Int32Array(source.size);
-  for (let node = 0; node < source.size; node++) {
-    const row = source.row[node];
-    switch (source.level[node]) {
-      case LEVEL_ROOT: entries[node] = 0; break;
-      case LEVEL_PROCESS: entries[node] = shape.processes ? names.process(row, shape.mergeProcesses) : -1; break;
-      case LEVEL_THREAD: entries[node] = shape.threads ? names.firstThread + row : -1; break;
-      default: {
-        const entry = ofFunction[functions[row]];
-        entries[node] = shape.lines && entry >= 0 && entry < names.firstFrame ? names.firstFrame + row : entry;
-      }
+  const entryOf = (level: number, row: number): number => {
+    switch (level) {
+      case LEVEL_ROOT: return 0;
+      case LEVEL_PROCESS: return shape.processes ? names.process(row, shape.mergeProcesses) : -1;
+      case LEVEL_THREAD: return shape.threads ? names.firstThread + row : -1;
     }
-  }
+    const entry = ofFunction[functions[row]];
+    return shape.lines && entry >= 0 && entry < names.firstFrame ? names.firstFrame + row : entry;
+  };
+  yield* inChunks(source.size, CHUNK, (from, to) => {
+    for (let node = from; node < to; node++) entries[node] = entryOf(source.level[node], source.row[node]);
+  });
   return entries;
 }
 
-/** Joins source nodes with the same parent and entry. */
-function mergeNodes(source: Source, names: Names, shape: Shape, self: Float64Array): { merger: Merger; target: Int32Array } {
-  const entries = sourceEntries(source, names, shape);
-  const focus = shape.transforms.filter(({ deed }) => deed === "focus").map(({ row }) => row);
-  const recursive = new Set(shape.transforms.filter(({ deed }) => deed === "recursion").map(({ row }) => row));
-  const { frame_function: functions } = names.profile;
-  const target = new Int32Array(source.size);
-  // What no selected sample passes through need not be joined only to be left out.
-  const weighs = new Uint8Array(source.size);
-  let weighing = 1;
-  for (let node = source.size - 1; node > 0; node--) {
-    if (weighs[node] === 0 && self[node] === 0) continue;
-    weighs[node] = 1;
-    weighs[source.parent[node]] = 1;
-    weighing++;
-  }
-  const merger = new Merger(weighing);
-  // How many of the functions in focus were met on the way; nodes before the last are out.
-  const met = focus.length > 0 ? new Uint8Array(source.size) : null;
-  for (let node = 1; node < source.size; node++) {
-    if (weighs[node] === 0) {
-      target[node] = -1;
-      continue;
+/** Source nodes that are joined at a time. */
+const CHUNK = 100_000;
+
+/** Which nodes a selected sample passes through, and how many: others need not be joined only to be left out. */
+function* findWeighing(source: Source, self: Float64Array): Steps<[weighs: Uint8Array, count: number]> {
+  const weighs = new Uint8Array(source.size), { size, parent } = source;
+  let count = 1;
+  yield* inChunks(size - 1, CHUNK, (from, to) => {
+    for (let node = size - 1 - from; node > size - 1 - to; node--) {
+      if (weighs[node] === 0 && self[node] === 0) continue;
+      weighs[node] = 1;
+      weighs[parent[node]] = 1;
+      count++;
     }
-    const parent = source.parent[node];
-    const row = source.level[node] === LEVEL_FRAME ? functions[source.row[node]] : -1;
-    let above = target[parent];
-    if (met) {
-      const before = met[parent];
-      met[node] = before < focus.length && row === focus[before] ? before + 1 : before;
-      if (met[node] < focus.length) {
+  });
+  return [weighs, count];
+}
+
+/** Joins source nodes with the same parent and entry. */
+class Joining {
+  readonly target: Int32Array;
+  readonly merger: Merger;
+  private readonly focus: number[];
+  private readonly recursive: Set<number>;
+  /** How many of the functions in focus were met on the way; nodes before the last are out. */
+  private readonly met: Uint8Array | null;
+
+  constructor(
+    private readonly source: Source, private readonly names: Names, shape: Shape, private readonly self: Float64Array, private readonly entries: Int32Array,
+    private readonly weighs: Uint8Array, weighing: number,
+  ) {
+    this.focus = shape.transforms.filter(({ deed }) => deed === "focus").map(({ row }) => row);
+    this.recursive = new Set(shape.transforms.filter(({ deed }) => deed === "recursion").map(({ row }) => row));
+    this.target = new Int32Array(source.size);
+    this.met = this.focus.length > 0 ? new Uint8Array(source.size) : null;
+    this.merger = new Merger(weighing);
+    if (this.met) this.target[0] = -1;
+  }
+
+  /** The nodes from one to another; those before are joined already. */
+  join(from: number, to: number): void {
+    const { source, names, entries, focus, recursive, target, weighs, merger, met, self } = this;
+    const { frame_function: functions } = names.profile;
+    for (let node = Math.max(1, from); node < to; node++) {
+      if (weighs[node] === 0) {
         target[node] = -1;
         continue;
       }
-      if (before < focus.length) above = 0;
+      const parent = source.parent[node];
+      const row = source.level[node] === LEVEL_FRAME ? functions[source.row[node]] : -1;
+      let above = target[parent];
+      if (met) {
+        const before = met[parent];
+        met[node] = before < focus.length && row === focus[before] ? before + 1 : before;
+        if (met[node] < focus.length) {
+          target[node] = -1;
+          continue;
+        }
+        if (before < focus.length) above = 0;
+      }
+      const entry = entries[node];
+      if (entry < 0) target[node] = above;
+      else if (entry >= names.firstGroup && merger.entry[above] === entry) target[node] = above;
+      else {
+        const outer = recursive.size > 0 && recursive.has(row) ? findAbove(merger, names, above, row) : -1;
+        target[node] = outer >= 0 ? outer : merger.child(above, entry);
+      }
+      merger.self[target[node]] += self[node];
     }
-    const entry = entries[node];
-    if (entry < 0) target[node] = above;
-    else if (entry >= names.firstGroup && merger.entry[above] === entry) target[node] = above;
-    else {
-      const outer = recursive.size > 0 && recursive.has(row) ? findAbove(merger, names, above, row) : -1;
-      target[node] = outer >= 0 ? outer : merger.child(above, entry);
-    }
-    merger.self[target[node]] += self[node];
   }
-  if (met) target[0] = -1;
-  return { merger, target };
 }
 
 /** The nearest node of the same function at or above another; -1 if there is none. */
@@ -195,20 +170,26 @@ function findAbove(merger: Merger, names: Names, from: number, row: number): num
   return -1;
 }
 
-/** Children of each node, the largest first; equal ones in order of arrival, so that a page always looks the same. */
-function groupChildren(size: number, parent: Int32Array, total: Float64Array, sorted: boolean): { first: Int32Array; children: Int32Array } {
+/** Children of each node, in order of arrival. */
+function* groupChildren(size: number, parent: Int32Array): Steps<{ first: Int32Array; children: Int32Array }> {
   const first = new Int32Array(size + 1);
   for (let node = 1; node < size; node++) first[parent[node] + 1]++;
   for (let node = 0; node < size; node++) first[node + 1] += first[node];
+  yield 0.4;
   const children = new Int32Array(size), next = first.slice();
-  for (let node = 1; node < size; node++) children[next[parent[node]]++] = node;
-  if (!sorted) return { first, children };
-  for (let node = 0; node < size; node++) {
+  yield* part(inChunks(size, CHUNK, (from, to) => {
+    for (let node = Math.max(1, from); node < to; node++) children[next[parent[node]]++] = node;
+  }), 0.4, 1);
+  return { first, children };
+}
+
+/** The largest first, for the children of some nodes; equal ones in order of arrival, so that a page always looks the same. */
+function sortChildren(first: Int32Array, children: Int32Array, total: Float64Array, begin: number, end: number): void {
+  for (let node = begin; node < end; node++) {
     const from = first[node], to = first[node + 1];
     if (to - from > SORTED_BY_HAND) children.subarray(from, to).sort((a, b) => total[b] - total[a] || a - b);
     else if (to - from > 1) insertionSort(children, from, to, total);
   }
-  return { first, children };
 }
 
 // Most nodes have a few children, for which calling the built-in sort takes longer than sorting.
@@ -231,63 +212,109 @@ export interface Unordered {
   self: Float64Array;
 }
 
+export interface LaidOut {
+  tree: Tree;
+  place: Int32Array;
+}
+
 /**
  * Level by level, each level one run of rising starts, so that a binary search finds what is under the pointer.
  * Nodes that weigh nothing, or less than the least share, are left out; `place` says where each of the others went.
  */
-export function layOut(merged: Unordered, sorted: boolean, minimum = 0): { tree: Tree; place: Int32Array } {
-  const { size: all, parent: above, entry: entries, self: selves } = merged;
+export function* layOut(merged: Unordered, sorted: boolean, minimum = 0): Steps<LaidOut> {
+  const { size: all, parent: above, self: selves } = merged;
   const totals = selves.slice(0, all);
-  for (let node = all - 1; node > 0; node--) totals[above[node]] += totals[node];
-  const { first, children } = groupChildren(all, above, totals, sorted);
+  yield* part(inChunks(all - 1, CHUNK, (from, to) => {
+    for (let node = all - 1 - from; node > all - 1 - to; node--) totals[above[node]] += totals[node];
+  }), 0, 0.1);
+  const { first, children } = yield* part(groupChildren(all, above), 0.1, 0.25);
+  if (sorted) yield* part(inChunks(all, CHUNK, (from, to) => sortChildren(first, children, totals, from, to)), 0.25, 0.4);
   const least = minimum * totals[0];
-  const order = new Int32Array(all), place = new Int32Array(all).fill(-1);
-  const entry = new Int32Array(all), parent = new Int32Array(all), depth = new Int32Array(all), firstChild = new Int32Array(all + 1);
-  const start = new Float64Array(all), self = new Float64Array(all), total = new Float64Array(all);
-  parent[0] = -1;
-  let end = 1;
-  for (let node = 0; node < end; node++) {
-    const was = order[node];
+  const levels = levelBounds(above, totals, all, least);
+  yield 0.5;
+  return yield* part(placeNodes(merged, totals, least, levels, first, children), 0.5, 1);
+}
+
+/** Depth first, and each level is written from left to right: neighbours in memory are met together, which is several times
+ * faster than going through all memory once per level. */
+function* placeNodes(
+  { size: all, entry: entries, self: selves }: Unordered, totals: Float64Array, least: number, levels: Int32Array, first: Int32Array, children: Int32Array,
+): Steps<LaidOut> {
+  const height = levels.length - 1, end = levels[height];
+  const entry = new Int32Array(end), parent = new Int32Array(end), depth = new Int32Array(end), firstChild = new Int32Array(end + 1);
+  const start = new Float64Array(end), self = new Float64Array(end), total = new Float64Array(end);
+  const place = new Int32Array(all).fill(-1);
+  const next = new Int32Array(height + 2), at = new Int32Array(height + 1), to = new Int32Array(height + 1), open = new Int32Array(height + 1);
+  const left = new Float64Array(height + 1);
+  next.set(levels);
+  next[height + 1] = end;
+  const visit = (was: number, deep: number, from: number, up: number): void => {
+    const node = next[deep]++;
     place[was] = node;
     entry[node] = entries[was];
     self[node] = selves[was];
     total[node] = totals[was];
-    firstChild[node] = end;
-    let left = start[node];
-    for (let at = first[was]; at < first[was + 1]; at++) {
-      const child = children[at], width = totals[child];
-      if (width > 0 && width >= least) {
-        order[end] = child;
-        parent[end] = node;
-        depth[end] = depth[node] + 1;
-        start[end] = left;
-        end++;
-      }
-      left += width;
-    }
-  }
-  firstChild[end] = end;
-  const height = depth[end - 1] + 1;
-  const tree = {
-    size: end, entry: entry.subarray(0, end), parent: parent.subarray(0, end), depth: depth.subarray(0, end),
-    start: start.subarray(0, end), self: self.subarray(0, end), total: total.subarray(0, end),
-    firstChild: firstChild.subarray(0, end + 1), height, levels: levelBounds(depth.subarray(0, end), height),
+    parent[node] = up;
+    depth[node] = deep;
+    start[node] = from;
+    firstChild[node] = next[deep + 1];
+    at[deep] = first[was];
+    to[deep] = first[was + 1];
+    open[deep] = node;
+    left[deep] = from;
   };
-  return { tree, place };
+  /** Goes on from a depth, for so many nodes; where it rests, -1 at the end. */
+  const walk = (from: number, most: number): number => {
+    let deep = from;
+    for (let placed = 0; deep >= 0 && placed < most;) {
+      if (at[deep] === to[deep]) {
+        deep--;
+        continue;
+      }
+      const child = children[at[deep]++], from = left[deep], width = totals[child];
+      left[deep] += width;
+      if (width > 0 && width >= least) {
+        visit(child, ++deep, from, open[deep - 1]);
+        placed++;
+      }
+    }
+    return deep;
+  };
+  visit(0, 0, 0, -1);
+  let placed = 0;
+  for (let deep = walk(0, CHUNK); deep >= 0; deep = walk(deep, CHUNK)) yield Math.min(1, (placed += CHUNK) / end);
+  firstChild[end] = end;
+  return { tree: { size: end, entry, parent, depth, start, self, total, firstChild, height, levels }, place };
 }
 
-function levelBounds(depth: Int32Array, height: number): Int32Array {
-  const levels = new Int32Array(height + 1);
-  for (let node = depth.length - 1; node >= 0; node--) levels[depth[node]] = node;
-  levels[height] = depth.length;
+/** Where each level begins among the nodes that weigh enough, and where the last one ends. */
+function levelBounds(above: Int32Array, totals: Float64Array, all: number, least: number): Int32Array {
+  const depth = new Int32Array(all);
+  const counts = [1];
+  for (let node = 1; node < all; node++) {
+    const deep = depth[node] = depth[above[node]] + 1;
+    if (totals[node] > 0 && totals[node] >= least) counts[deep] = (counts[deep] ?? 0) + 1;
+  }
+  const levels = new Int32Array(counts.length + 1);
+  counts.forEach((count, deep) => { levels[deep + 1] = levels[deep] + count; });
   return levels;
 }
 
 /** The tree of these weights, the largest on the left. */
 export function buildTree(source: Source, names: Names, shape: Shape, self: Float64Array): MappedTree {
-  const { merger, target } = mergeNodes(source, names, shape, self);
-  const { tree, place } = layOut(merger, true, shape.minimum);
-  for (let node = 0; node < source.size; node++) target[node] = target[node] < 0 ? -1 : place[target[node]];
+  return finish(buildTreeSteps(source, names, shape, self));
+}
+
+export function* buildTreeSteps(source: Source, names: Names, shape: Shape, self: Float64Array): Steps<MappedTree> {
+  const entries = yield* part(sourceEntries(source, names, shape), 0, 0.05);
+  const joining = new Joining(source, names, shape, self, entries, ...yield* part(findWeighing(source, self), 0.05, 0.1));
+  const { merger, target } = joining;
+  yield 0.1;
+  yield* part(inChunks(source.size, CHUNK, (from, to) => joining.join(from, to)), 0.1, 0.6);
+  const { tree, place } = yield* part(layOut(merger, true, shape.minimum), 0.6, 0.95);
+  yield* part(inChunks(source.size, CHUNK, (from, to) => {
+    for (let node = from; node < to; node++) target[node] = target[node] < 0 ? -1 : place[target[node]];
+  }), 0.95, 1);
   return { ...tree, target };
 }
 

@@ -1,7 +1,7 @@
 // What was profiled and how well: the head line, the quality of the data, the keys.
 
-import type { Profile } from "../data/profile";
-import { formatCount, formatDuration, formatInstant, formatNumber, formatShare, formatTime } from "../format";
+import type { Cost, Profile } from "../data/profile";
+import { formatBytes, formatCount, formatDuration, formatInstant, formatNumber, formatShare, formatTime } from "../format";
 import { printable } from "../model/names";
 import { byId, element, type Child } from "./dom";
 import { shorten } from "./tooltip";
@@ -13,7 +13,9 @@ function processesAndThreads(profile: Profile): string {
 
 export function renderHead(profile: Profile): void {
   const { information } = profile;
-  const name = shorten(printable(information.target), 300) || "profile";
+  const { comparison } = profile;
+  const target = comparison ? comparison.sides.map((side) => side.name).join(" → ") : information.target;
+  const name = shorten(printable(target), 300) || "profile";
   document.title = `${shorten(name, 80)} – viperf`;
   byId("target").textContent = name;
   byId("target").title = name;
@@ -35,6 +37,21 @@ function closeForm(): HTMLElement {
 function factTable(rows: [title: string, value: string][]): HTMLElement {
   return element("table", {}, ...rows.filter(([, value]) => value).map(([title, value]) =>
     element("tr", {}, element("th", { scope: "row" }, title), element("td", {}, value))));
+}
+
+/** `null` when nothing is known. */
+function costTable(profile: Profile, cost: Cost, duration: number): HTMLElement | null {
+  const { duration_ns: recorded } = profile.information;
+  const all = profile.samples + profile.lost, lasted = recorded || duration;
+  const share = (time: number) => lasted > 0 ? `${formatShare(time, lasted)} of one CPU` : "";
+  const rows: [title: string, value: string][] = [
+    ["In the kernel", cost.bpf_time_ns ? [all > 0 ? `${formatTime(cost.bpf_time_ns / all)} per sample` : "", share(cost.bpf_time_ns)].filter(Boolean).join(", ") : ""],
+    ["viperf itself", cost.cpu_time_ns ? [formatTime(cost.cpu_time_ns), share(cost.cpu_time_ns)].filter(Boolean).join(", ") : ""],
+    ["Memory", [cost.peak_memory_bytes ? `${formatBytes(cost.peak_memory_bytes)} at most` : "", cost.bpf_map_bytes ? `${formatBytes(cost.bpf_map_bytes)} in the kernel` : ""].filter(Boolean).join(", ")],
+    ["Lowest rate", cost.lowest_rate_hz ? `${formatNumber(cost.lowest_rate_hz)} Hz, lowered to keep the CPU budget` : ""],
+    ["First sample", cost.first_sample_ns ? `${formatTime(cost.first_sample_ns)} after viperf was called` : ""],
+  ];
+  return rows.some(([, value]) => value) ? factTable(rows) : null;
 }
 
 /** `duration` is 0 when there are no samples. */
@@ -62,7 +79,17 @@ export function renderDetails(profile: Profile, duration: number, dialog: HTMLDi
       element("tr", {}, element("td", {}, printable(reason)), element("td", { class: "number" }, formatNumber(count)),
         element("td", { class: "number" }, share(count))))));
   }
-  parts.push(element("h3", {}, "What was recorded"), factTable([
+  const cost = information.cost && costTable(profile, information.cost, duration);
+  if (cost) parts.push(element("h3", {}, "What the recording has cost"), cost);
+  for (const [at, side] of (profile.comparison?.sides ?? []).entries()) {
+    parts.push(element("h3", {}, at === 0 ? "The base" : "The new recording"), factTable([
+      ["File", shorten(text(side.name))], ["Target", shorten(text(side.target))], ["Machine", text(side.hostname)],
+      ["Started", side.started_unix_ms ? formatInstant(side.started_unix_ms) : ""],
+      ["Duration", side.duration_ns ? formatDuration(side.duration_ns) : ""],
+      ["Rate", side.rate_hz ? `${formatNumber(side.rate_hz)} Hz asked for` : ""],
+    ]));
+  }
+  if (!profile.comparison) parts.push(element("h3", {}, "What was recorded"), factTable([
     ["Target", shorten(text(information.target))],
     ["Machine", [text(information.hostname), information.kernel && `Linux ${text(information.kernel)}`].filter(Boolean).join(", ")],
     ["Started", information.started_unix_ms ? formatInstant(information.started_unix_ms) : ""],
@@ -72,7 +99,7 @@ export function renderDetails(profile: Profile, duration: number, dialog: HTMLDi
   parts.push(element("h3", {}, processesAndThreads(profile)), element("table", {}, ...profile.processes.slice(0, MOST_PROCESSES).map((process) => {
     const string = (index: number) => shorten(text(profile.strings[index]), 300);
     const version = process.python_version === null ? "" : `Python ${string(process.python_version)}`;
-    return element("tr", {}, element("th", {}, `${string(process.name)} (${process.pid})`),
+    return element("tr", {}, element("th", {}, `${string(process.title ?? process.name)} (${process.pid})`),
       element("td", {}, string(process.command_line)), element("td", { class: "number" }, version));
   })));
   if (profile.processes.length > MOST_PROCESSES) parts.push(element("p", { class: "soft" }, `and ${profile.processes.length - MOST_PROCESSES} more`));
@@ -82,14 +109,14 @@ export function renderDetails(profile: Profile, duration: number, dialog: HTMLDi
 const MOST_PROCESSES = 200;
 
 const KEYS: [string, string][] = [
-  ["1 2 3 4 5", "flame graph, sandwich, functions, call tree, timeline"],
-  ["/", "search"], ["n", "next match, the largest first"], ["N", "previous match"],
+  ["1 … 7", "flame graph, sandwich, functions, call tree, source, timeline, difference"],
+  ["/", "search"], ["n", "next match, the largest first; in the source, the next hot line"], ["N", "previous match, or hot line"],
   ["← → ↑ ↓", "outline the box beside, above or below"], ["Enter", "zoom to the outlined box"],
   ["m", "what can be done with the outlined box"], ["Escape", "one step back; leave the search"],
   ["[ ]", "back and forward in history"], ["r", "reset: everything, no search, no filters"],
-  ["i", "root on top or at the bottom"], ["o", "order of size or of time"], ["c", "next colouring"],
+  ["i", "root on top or at the bottom"], ["o", "order of size, of time, or inverted"], ["c", "next colouring"],
   ["p", "Python only, or all frames"], ["f", "add a filter"], ["w", "choose a stretch of time: ← → move it, with Shift its end"],
-  ["e", "export"], ["v", "view menu"], ["q", "quality and details"], ["d", "light or dark"], ["?", "these keys"],
+  ["e", "export"], ["v", "view menu"], ["q", "quality and details"], ["z", "live: stand still, or follow"], ["d", "light or dark"], ["?", "these keys"],
 ];
 
 export function renderHelp(dialog: HTMLDialogElement): void {

@@ -101,7 +101,8 @@ export class CallTree {
     const label = element("span", { class: "tree-name" },
       element("span", { class: hasChildren ? "twist" : "twist leaf", "aria-hidden": "true" }), swatch(page.colors, names.kind(entry)),
       element("span", { class: "tree-text" }, shorten(name, 300)), element("span", { class: "place" }, names.shortPlace(entry)));
-    label.style.paddingInlineStart = `${Math.min(level, 60) * 14}px`;
+    // On a narrow screen the names would be pushed out of it.
+    label.style.paddingInlineStart = `min(${Math.min(level, 60) * 14}px, 45vw)`;
     const made = element("div", {
       class: "tree-row", role: "treeitem", tabindex: "0", "aria-level": String(level + 1), title: shorten(names.searchText(entry)),
     }, renderAmount(page, tree.total[node]), renderAmount(page, tree.self[node]), label);

@@ -1,7 +1,8 @@
 // What can be done with one box: by the right button, the menu key, or `m`.
 
 import type { Filter } from "../model/filters";
-import { KIND_GROUP, KIND_PROCESS, KIND_THREAD } from "../model/kinds";
+import { NONE } from "../data/profile";
+import { KIND_GROUP, KIND_PROCESS, KIND_PYTHON, KIND_THREAD } from "../model/kinds";
 import { escapePattern } from "../model/search";
 import { pathTo, type Deed, type Tree } from "../model/tree";
 import type { Page } from "../page";
@@ -70,6 +71,7 @@ export class ContextMenu {
     const entry = tree.entry[node];
     const kind = names.kind(entry);
     const items: Item[] = [];
+    if (tree === page.difference.tree) items.push({ label: "Zoom to this box", run: () => page.difference.zoom(node) });
     if (tree === page.graph.tree) items.push({ label: "Zoom to this box", run: () => page.zoom(node) });
     if (names.functionRow(entry) >= 0) items.push(...this.functionItems(entry));
     if (kind === KIND_GROUP) {
@@ -102,6 +104,7 @@ export class ContextMenu {
       page.update({ transforms: [...page.state.transforms, { deed, row: on }], zoom: [] }, "push");
     return [
       { label: "Callers and callees", run: () => page.update({ tab: "sandwich", chosen: row }, "push") },
+      ...this.sourceItems(entry, row),
       { label: "Focus: only what is below it", run: change("focus", row) },
       { label: "Hide: its time goes to its callers", run: change("hide", row) },
       { label: "Collapse its recursion", run: change("recursion", row) },
@@ -109,6 +112,15 @@ export class ContextMenu {
       ...this.filterItems("samples with it", { by: "function", value: String(row), not: false }),
       { label: "Search for it", run: () => page.update({ search: `^${escapePattern(names.searchText(entry))}$`, regex: true }, "replace") },
     ];
+  }
+
+  private sourceItems(entry: number, row: number): Item[] {
+    const { page } = this;
+    const { names } = page;
+    const file = names.profile.function_file[row];
+    if (names.kind(entry) !== KIND_PYTHON || file === NONE) return [];
+    const line = names.line(entry) || (page.linesOf(row, -1)[0]?.line ?? names.profile.function_line[row]);
+    return [{ label: "Open in source", run: () => page.update({ tab: "source", file: names.profile.strings[file], line }, "push") }];
   }
 
   private filterItems(what: string, filter: Filter): Item[] {

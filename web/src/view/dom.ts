@@ -23,6 +23,11 @@ export function button(label: string, className: string, onClick: (event: MouseE
   return made;
 }
 
+/** Tells of each opening and closing of a menu before that is on the screen: its own event comes later, after a picture perhaps. */
+export function onToggle(menu: HTMLDetailsElement, run: (isOpen: boolean) => void): void {
+  new MutationObserver(() => run(menu.open)).observe(menu, { attributes: true, attributeFilter: ["open"] });
+}
+
 /** Says a change to those who do not see it. */
 export function announce(text: string): void {
   byId("announcer").textContent = text;

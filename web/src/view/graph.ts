@@ -15,6 +15,15 @@ const FONT = '12px system-ui, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sa
 // with the sliver before if that has the same colour.
 const SLIVER = 2, GAP_FROM = 3, TEXT_FROM = 28;
 
+/** How boxes look where they are not coloured by what they are. */
+export interface Decoration {
+  color(node: number): string;
+  /** Stripes from the lower left to the upper right, or from the upper left to the lower right. */
+  stripes(node: number): "" | "rising" | "falling";
+  /** Stands in the place of where the function is. */
+  note(node: number): string;
+}
+
 export interface Box {
   node: number;
   x: number;
@@ -36,10 +45,12 @@ export class FlameGraph {
   boxes = 0;
   drawMilliseconds = 0;
   colors: Colors | null = null;
+  decoration: Decoration | null = null;
   private readonly context: CanvasRenderingContext2D;
   private readonly fitter: TextFitter;
   private readonly outlines: HTMLElement[];
-  private readonly canvas = element("canvas", { "aria-hidden": "true" });
+  /** Without an area before its first drawing: a canvas that lets nothing through is black. */
+  private readonly canvas = element("canvas", { "aria-hidden": "true", width: "0", height: "0" });
   private readonly space = element("div", { class: "graph-space" });
   private pending = 0;
   private ratio = 1;
@@ -50,8 +61,10 @@ export class FlameGraph {
   private left = 0;
   private pixel = 1;
   private stretch = { left: 0, right: 0, color: "" };
+  /** Stretches of this picture by colour, as left, top, width: setting a colour takes longer than filling a sliver. */
+  private readonly stretches = new Map<string, number[]>();
 
-  constructor(readonly scroller: HTMLElement, private readonly names: Names) {
+  constructor(readonly scroller: HTMLElement, public names: Names) {
     const context = this.canvas.getContext("2d", { alpha: false });
     if (!context) throw new Error("this browser has no canvas");
     this.context = context;
@@ -61,7 +74,23 @@ export class FlameGraph {
     this.space.append(this.canvas, ...this.outlines);
     scroller.append(this.space);
     scroller.addEventListener("scroll", () => this.draw(), { passive: true });
-    new ResizeObserver(() => this.resize()).observe(scroller);
+    new ResizeObserver(() => {
+      // It tells of the size at the beginning, too, which is drawn already.
+      if (scroller.clientWidth === this.width && scroller.clientHeight === this.height) return;
+      this.resize();
+      // This is told after what is drawn for the next picture, so a canvas of another size would be empty in that.
+      if (this.pending) this.draw();
+    }).observe(scroller);
+  }
+
+  /** How far it is scrolled, from where the root is. */
+  get scrolledTo(): number {
+    const { scrollTop, scrollHeight } = this.scroller;
+    return this.flame ? scrollHeight - scrollTop : scrollTop;
+  }
+
+  set scrolledTo(distance: number) {
+    this.scroller.scrollTop = this.flame ? this.scroller.scrollHeight - distance : distance;
   }
 
   setTree(tree: Tree): void {
@@ -159,6 +188,7 @@ export class FlameGraph {
     this.pixel = tree.total[this.zoom] / this.width;
     this.boxes = 0;
     for (const box of this.visibleLevels()) this.drawLevel(tree, colors, box.depth, box.top);
+    this.fillStretches();
     this.placeOutlines();
     this.drawMilliseconds = performance.now() - started;
   }
@@ -209,13 +239,23 @@ export class FlameGraph {
   }
 
   private drawStretch(top: number): void {
-    const { context, stretch } = this;
+    const { stretch, stretches } = this;
     if (stretch.color === "") return;
-    context.fillStyle = stretch.color;
-    const left = this.snap(stretch.left);
-    context.fillRect(left, top, Math.max(this.snap(stretch.right) - left, 1 / this.ratio), ROW - 1);
+    const left = this.snap(stretch.left), width = Math.max(this.snap(stretch.right) - left, 1 / this.ratio);
+    const same = stretches.get(stretch.color);
+    if (same) same.push(left, top, width);
+    else stretches.set(stretch.color, [left, top, width]);
     stretch.color = "";
     this.boxes++;
+  }
+
+  private fillStretches(): void {
+    const { context, stretches } = this;
+    for (const [color, places] of stretches) {
+      context.fillStyle = color;
+      for (let at = 0; at < places.length; at += 3) context.fillRect(places[at], places[at + 1], places[at + 2], ROW - 1);
+    }
+    stretches.clear();
   }
 
   private drawBox(tree: Tree, colors: Colors, { node, x, y, width }: Box, isAncestor: boolean): void {
@@ -225,14 +265,27 @@ export class FlameGraph {
     context.fillStyle = this.color(tree, colors, node, node + 1, false);
     context.globalAlpha = isAncestor ? 0.55 : 1;
     context.fillRect(x, y, shown, ROW - 1);
-    if (!faded && width >= 6 && this.names.kind(tree.entry[node]) === KIND_INCOMPLETE) this.drawHatch(colors, x, y, shown);
+    const stripes = this.stripesOf(node);
+    if (!faded && width >= 6 && stripes) this.drawHatch(colors, x, y, shown, stripes === "rising");
     context.globalAlpha = 1;
     if (width >= TEXT_FROM) this.drawLabel(tree, colors, node, x + 6, y + ROW / 2, shown - 10, faded);
     this.boxes++;
   }
 
-  /** Stripes: what is not known must not look like what is, whatever the colours. */
-  private drawHatch(colors: Colors, x: number, top: number, width: number): void {
+  /** What is not known must not look like what is, whatever the colours. */
+  stripesOf(node: number): "" | "rising" | "falling" {
+    if (this.decoration) return this.decoration.stripes(node);
+    return this.tree && this.names.kind(this.tree.entry[node]) === KIND_INCOMPLETE ? "rising" : "";
+  }
+
+  /** The colour of a box while nothing is searched for. */
+  plainColor(node: number): string {
+    const { tree, colors, decoration } = this;
+    if (!tree || !colors) return "";
+    return decoration ? decoration.color(node) : colors.of(tree.entry[node], tree.self[node] / tree.total[node]);
+  }
+
+  private drawHatch(colors: Colors, x: number, top: number, width: number, rising: boolean): void {
     const { context } = this;
     context.save();
     context.beginPath();
@@ -240,8 +293,8 @@ export class FlameGraph {
     context.clip();
     context.beginPath();
     for (let at = x - ROW - (x % 7); at < x + width; at += 7) {
-      context.moveTo(at, top + ROW);
-      context.lineTo(at + ROW, top);
+      context.moveTo(at, rising ? top + ROW : top);
+      context.lineTo(at + ROW, rising ? top : top + ROW);
     }
     context.strokeStyle = colors.palette.hatch;
     context.lineWidth = 1;
@@ -259,7 +312,7 @@ export class FlameGraph {
     const used = fitter.width(text) + 8;
     if (text.endsWith("…") || room - used < 40) return;
     context.fillStyle = faded ? colors.palette.fadedText : colors.palette.place;
-    context.fillText(fitter.fit(names.shortPlace(entry), room - used), x + used, middle);
+    context.fillText(fitter.fit(this.decoration ? this.decoration.note(node) : names.shortPlace(entry), room - used), x + used, middle);
   }
 
   setHover(node: number): void {
@@ -293,7 +346,9 @@ export class FlameGraph {
   private color(tree: Tree, colors: Colors, node: number, next: number, plain: boolean): string {
     const entry = tree.entry[node];
     const kind = this.names.kind(entry);
-    if (this.found) return isMatch(this.found, node, next) ? colors.palette.matched[kind] : colors.palette.faded;
+    if (this.found && !isMatch(this.found, node, next)) return colors.palette.faded;
+    if (this.decoration) return this.decoration.color(node);
+    if (this.found) return colors.palette.matched[kind];
     return colors.of(entry, tree.self[node] / tree.total[node], plain);
   }
 

@@ -3,6 +3,7 @@
 import { formatOffset } from "../format";
 import { mapSeconds, type SecondMap } from "../model/density";
 import type { Selection, TimeWindow } from "../model/filters";
+import type { Steps } from "../model/steps";
 import type { Page } from "../page";
 import { byId, fitCanvas } from "./dom";
 import { HEAT_STEPS } from "./colors";
@@ -38,8 +39,13 @@ export class HeatMap {
     canvas.addEventListener("dblclick", () => choose(null));
   }
 
-  fill(selection: Selection): void {
-    this.map = mapSeconds(this.page.source, PARTS, selection);
+  /** What `show` shows. */
+  steps(selection: Selection): Steps<SecondMap> {
+    return mapSeconds(this.page.source, PARTS, selection);
+  }
+
+  show(map: SecondMap): void {
+    this.map = map;
     this.column = Math.max(1, Math.min(WIDEST, Math.floor((this.panel.clientWidth - 40) / this.map.columns)));
     const { window } = this.page.state;
     const { step } = this.map;

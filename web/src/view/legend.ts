@@ -60,7 +60,12 @@ function heatLegend(page: Page): HTMLElement[] {
 let made: { tree: Tree; colors: Colors } | null = null;
 
 export function renderLegend(page: Page): void {
-  const { color } = page.state;
+  const { color, tab } = page.state;
+  if (tab === "difference") {
+    made = null;
+    byId("legend").replaceChildren(...page.difference.legend());
+    return;
+  }
   if (made?.tree === page.tree && made.colors === page.colors) return;
   made = { tree: page.tree, colors: page.colors };
   const parts = color === "kind" ? kindLegend(page) : color === "self" ? heatLegend(page) : groupLegend(page);

@@ -9,9 +9,9 @@ import { shorten } from "./tooltip";
 const FIRST = 2, LAST = 4;
 
 export function renderPath(page: Page): void {
-  const { graph: { tree }, names, scale } = page;
+  const { shownGraph: { tree, zoom: node }, names } = page;
   if (!tree) return;
-  const node = page.graph.zoom;
+  const isCompared = page.state.tab === "difference";
   const way = [];
   for (let step = node; step >= 0; step = tree.parent[step]) way.unshift(step);
   const shown = way.length > FIRST + LAST + 1 ? [...way.slice(0, FIRST), -1, ...way.slice(-LAST)] : way;
@@ -22,12 +22,14 @@ export function renderPath(page: Page): void {
       parts.push(element("span", { class: "step" }, "…"));
       continue;
     }
-    const made = element("button", { type: "button" }, shorten(names.name(tree.entry[step], page.state.mergeProcesses), 120));
+    const made = element("button", { type: "button" }, shorten(names.name(tree.entry[step], isCompared || page.state.mergeProcesses), 120));
     if (step === node) made.setAttribute("aria-current", "true");
-    made.addEventListener("click", () => page.zoom(step));
+    made.addEventListener("click", () => isCompared ? page.difference.zoom(step) : page.zoom(step));
     parts.push(made);
   }
-  parts.push(element("span", { class: "share" }, node > 0
+  // A comparison's boxes are parts of two wholes; its tooltip tells them.
+  const { scale } = page;
+  if (!isCompared) parts.push(element("span", { class: "share" }, node > 0
     ? `${scale.share(tree.total[node])} · ${scale.amount(tree.total[node])}` : scale.amount(tree.total[0])));
   byId("path").replaceChildren(...parts);
 }

@@ -25,12 +25,15 @@ export class Rows<T> {
     this.space.style.height = `${this.rows.length * this.height}px`;
     const from = Math.max(0, Math.floor(this.scroller.scrollTop / this.height) - 5);
     const to = Math.min(this.rows.length, from + Math.ceil(seen / this.height) + 10);
+    const { activeElement } = document;
+    const focused = activeElement && this.space.contains(activeElement) ? (activeElement as HTMLElement).dataset.at : undefined;
     this.space.replaceChildren(...this.rows.slice(from, to).map((row, index) => {
       const made = this.render(row, from + index);
       made.style.top = `${(from + index) * this.height}px`;
       made.dataset.at = String(from + index);
       return made;
     }));
+    if (focused !== undefined) this.space.querySelector<HTMLElement>(`[data-at="${focused}"]`)?.focus({ preventScroll: true });
   }
 
   /** Scrolls so that a row is seen, and gives its element the focus. */

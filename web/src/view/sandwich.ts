@@ -1,21 +1,32 @@
 // One function between its callers (above, the root on top of them) and its callees (below).
 
-import { callersOf, calleesOf } from "../model/sums";
+import type { Names } from "../model/names";
+import { part, type Steps } from "../model/steps";
+import { callersOf, calleesOf, type Sum } from "../model/sums";
+import type { Tree } from "../model/tree";
 import type { Page } from "../page";
 import { byId, element } from "./dom";
 import { FlameGraph } from "./graph";
+import { Question } from "./job";
 import { connectPointer } from "./pointer";
 import { Rows } from "./rows";
-import { renderAmount, tableRows, type TableRow } from "./table";
+import { renderAmount, sumRows, tableRows, type TableRow } from "./table";
 import { renderLines, shorten } from "./tooltip";
 import { swatch } from "./swatch";
 
 const LINES_SHOWN = 12;
 
+function* sandwichSteps(tree: Tree, names: Names, row: number): Steps<{ callers: Tree; callees: Tree }> {
+  const callers = yield* part(callersOf(tree, names, row), 0, 0.5);
+  return { callers, callees: yield* part(calleesOf(tree, names, row), 0.5, 1) };
+}
+
 export class Sandwich {
   readonly callers: FlameGraph;
   readonly callees: FlameGraph;
   private readonly rows: Rows<TableRow>;
+  private readonly sums = new Question<Sum[]>();
+  private readonly sides = new Question<{ callers: Tree; callees: Tree }>();
 
   constructor(private readonly page: Page) {
     this.callers = new FlameGraph(byId("callers"), page.names);
@@ -35,24 +46,39 @@ export class Sandwich {
   }
 
   fill(): void {
-    const { page } = this;
-    const rows = tableRows(page, "function", { sort: "self", ascending: false });
+    const { page, page: { tree } } = this;
+    this.sums.ask([tree, page.zoomOf(tree)], () => sumRows(page, "function"), (sums) => this.fillList(sums));
+  }
+
+  private fillList(sums: readonly Sum[]): void {
+    const { page, page: { tree, names } } = this;
+    const rows = tableRows(page, sums, "function", { sort: "self", ascending: false });
     // Nothing chosen yet: the function that ran most is what one would ask about first.
     const chosen = page.state.chosen >= 0 ? page.state.chosen : rows[0]?.row ?? -1;
     this.rows.set(rows);
     byId("sandwich-none").hidden = chosen >= 0;
-    if (chosen < 0) return;
+    if (chosen < 0) return this.sides.forget();
+    this.sides.ask([tree, chosen], () => sandwichSteps(tree, names, chosen), (sides) => {
+      this.fillGraphs(chosen, sides);
+      this.renderTitle(chosen, sums.find(({ row }) => row === chosen));
+      this.rows.draw();
+    });
+  }
+
+  private fillGraphs(chosen: number, sides: { callers: Tree; callees: Tree }): void {
+    const { page } = this;
+    const isOther = this.shown !== chosen;
     this.shown = chosen;
-    this.callers.setTree(callersOf(page.tree, page.names, chosen));
-    this.callees.setTree(calleesOf(page.tree, page.names, chosen));
-    for (const graph of [this.callers, this.callees]) {
+    for (const side of ["callers", "callees"] as const) {
+      const graph = this[side];
+      const { scrolledTo } = graph;
+      if (graph.tree !== sides[side]) graph.setTree(sides[side]);
       graph.merged = page.state.mergeProcesses;
       graph.colors = page.colors;
       graph.zoomTo(0);
+      if (!isOther) graph.scrolledTo = scrolledTo;
     }
-    this.callers.scroller.scrollTop = this.callers.scroller.scrollHeight;
-    this.renderTitle(chosen, rows.find(({ row }) => row === chosen));
-    this.rows.draw();
+    if (isOther) this.callers.scroller.scrollTop = this.callers.scroller.scrollHeight;
   }
 
   /** The function in the middle; -1 for none. */
@@ -66,7 +92,7 @@ export class Sandwich {
     this.rows.draw();
   }
 
-  private renderTitle(chosen: number, row: TableRow | undefined): void {
+  private renderTitle(chosen: number, row: Sum | undefined): void {
     const { page } = this;
     const { names, scale } = page;
     const entry = names.firstFunction + chosen;

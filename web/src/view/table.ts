@@ -1,11 +1,14 @@
 // Functions, modules or libraries with their self and total time, and what was running below them.
 
+import { formatCount } from "../format";
 import { KIND_KERNEL, KIND_NAMES, KIND_NATIVE, KIND_PYTHON } from "../model/kinds";
 import { printable } from "../model/names";
 import { sumBy, type Sum } from "../model/sums";
+import type { Steps } from "../model/steps";
 import type { Page } from "../page";
 import type { Group, Sort } from "../state";
 import { byId, element } from "./dom";
+import { Question } from "./job";
 import { Rows } from "./rows";
 import { shorten } from "./tooltip";
 import { swatch } from "./swatch";
@@ -26,8 +29,8 @@ const COLUMNS: [Sort, string, string][] = [
   ["place", "Where", "By file or library"],
 ];
 
-/** The rows of a page as it stands: zoom and search taken into account. */
-export function tableRows(page: Page, group: Group, { sort, ascending }: { sort: Sort; ascending: boolean }): TableRow[] {
+/** What the table adds up for the page as it stands; the zoom is taken into account. */
+export function sumRows(page: Page, group: Group): Steps<Sum[]> {
   const { names, tree } = page;
   const { libraries, modules } = names;
   const grouping = group === "library" ? libraries : modules;
@@ -36,7 +39,13 @@ export function tableRows(page: Page, group: Group, { sort, ascending }: { sort:
     const row = names.functionRow(entry);
     return row < 0 || group === "function" ? row : grouping.of[row];
   };
-  const sums = sumBy(tree, names, page.zoomOf(tree), size, key);
+  return sumBy(tree, names, page.zoomOf(tree), size, key);
+}
+
+/** Sums as rows: those that the search finds, sorted. */
+export function tableRows(page: Page, sums: readonly Sum[], group: Group, { sort, ascending }: { sort: Sort; ascending: boolean }): TableRow[] {
+  const { names } = page;
+  const grouping = group === "library" ? names.libraries : names.modules;
   const rows = sums.map((sum): TableRow => {
     if (group !== "function") return { ...sum, name: printable(grouping.texts[sum.row]), place: "", kind: mainKind(sum) };
     const entry = names.firstFunction + sum.row;
@@ -56,6 +65,7 @@ function mainKind({ python, native, kernel }: Sum): number {
 }
 
 export class FunctionTable {
+  private readonly sums = new Question<Sum[]>();
   private readonly head = byId("table-head");
   private readonly rows: Rows<TableRow>;
 
@@ -89,9 +99,12 @@ export class FunctionTable {
       column.setAttribute("aria-sort", isSorted ? (state.ascending ? "ascending" : "descending") : "none");
     }
     for (const field of document.querySelectorAll<HTMLInputElement>("input[name=group]")) field.checked = field.value === state.group;
-    const rows = tableRows(this.page, state.group, state);
-    this.rows.set(rows);
-    byId("table-count").textContent = `${rows.length} ${rows.length === 1 ? "row" : "rows"}`;
+    const { page, page: { tree } } = this;
+    this.sums.ask([tree, page.zoomOf(tree), state.group], () => sumRows(page, state.group), (sums) => {
+      const rows = tableRows(page, sums, page.state.group, page.state);
+      this.rows.set(rows);
+      byId("table-count").textContent = formatCount(rows.length, "row");
+    });
   }
 
   redraw(): void {

@@ -1,12 +1,14 @@
 // Samples over time: the strip above everything, a lane per process and thread, and the second-by-second map.
 
 import { formatOffset, formatShare } from "../format";
-import { addLanes, BIN_KINDS, binThreads, highestBin, type Lane } from "../model/density";
-import { select, type Filter, type TimeWindow } from "../model/filters";
+import { addLanes, BIN_KINDS, binFiltered, binThreads, highestBin, type Lane, type SecondMap } from "../model/density";
+import { selectSteps, type Filter, type TimeWindow } from "../model/filters";
 import { KIND_INCOMPLETE, KIND_KERNEL, KIND_NATIVE, KIND_PYTHON } from "../model/kinds";
+import { part, type Steps } from "../model/steps";
 import type { Page } from "../page";
 import { byId, element, fitCanvas } from "./dom";
 import { HeatMap } from "./heat_map";
+import { Question } from "./job";
 import { Rows } from "./rows";
 import { shorten } from "./tooltip";
 
@@ -30,7 +32,9 @@ export class Timeline {
   private highest = { process: 1, thread: 1 };
   private bins = 1;
   private laneWidth = 1;
-  private known = { key: null as unknown, width: 0, lane: null as Lane | null };
+  private overviewWidth = 0;
+  private readonly whole = new Question<Lane>();
+  private readonly lanes = new Question<{ lanes: Lane[]; map: SecondMap }>();
 
   constructor(private readonly page: Page) {
     this.rows = new Rows(byId("lanes"), LANE_HEIGHT, (row) => this.renderLane(row));
@@ -39,7 +43,7 @@ export class Timeline {
     this.connectDrag(byId("lanes"), () => this.laneBounds(), ".lane-canvas");
     this.overview.addEventListener("keydown", (event) => this.onKey(event));
     byId("lanes").addEventListener("keydown", (event) => { if (this.rows.moveFocus(event)) event.stopPropagation(); });
-    new ResizeObserver(() => this.drawOverview()).observe(this.overview);
+    new ResizeObserver(() => { if (this.overview.clientWidth !== this.overviewWidth) this.drawOverview(); }).observe(this.overview);
     new ResizeObserver(() => { if (this.page.state.tab === "timeline") this.fill(); }).observe(byId("lanes"));
   }
 
@@ -108,21 +112,18 @@ export class Timeline {
 
   drawOverview(): void {
     const { page, canvas } = this;
-    const width = this.overview.clientWidth;
-    const context = fitCanvas(canvas, width, OVERVIEW_HEIGHT);
-    if (!context) return;
-    const bins = this.countBins(width);
-    if (this.known.key !== page.state.filters || this.known.width !== width) {
-      const all = select(page.source, page.names, page.state.filters, null);
-      const lanes = binThreads(page.source, page.profile.threads.length, bins, all);
-      this.known = { key: page.state.filters, width, lane: lanes.at(-1) ?? null };
-    }
-    const { lane } = this.known;
-    if (lane) this.drawBins(context, lane, bins, width, OVERVIEW_HEIGHT, Math.max(highestBin(lane, bins), 1e-9));
-    const { window } = page.state;
     const { duration } = page.source;
+    // These have their width before the strip between them has its own.
     byId("overview-from").textContent = "0 s";
     byId("overview-to").textContent = formatOffset(duration, duration);
+    const { window, filters } = page.state;
+    const width = this.overview.clientWidth;
+    this.overviewWidth = width;
+    const bins = this.countBins(width);
+    if (width > 0) this.whole.ask([page.source, filters, bins], () => binFiltered(page.source, page.names, filters, bins), (lane) => {
+      const context = fitCanvas(canvas, width, OVERVIEW_HEIGHT);
+      if (context) this.drawBins(context, lane, bins, width, OVERVIEW_HEIGHT, Math.max(highestBin(lane, bins), 1e-9));
+    });
     this.overview.setAttribute("aria-valuetext", window
       ? `${formatOffset(window[0], duration)} to ${formatOffset(window[1], duration)}` : "the whole recording");
   }
@@ -156,14 +157,26 @@ export class Timeline {
 
   fill(): void {
     const { page } = this;
-    const { names, profile, source } = page;
     const room = byId("lanes").clientWidth;
     if (room === 0) return;
-    this.laneWidth = Math.max(40, Math.floor(room - this.labelWidth()));
-    this.bins = this.countBins(this.laneWidth);
-    // Filters of stacks hold here too; the window does not, for it is chosen here.
-    const all = select(source, names, page.state.filters, null);
-    const lanes = binThreads(source, profile.threads.length, this.bins, all);
+    const laneWidth = Math.max(40, Math.floor(room - this.labelWidth())), bins = this.countBins(laneWidth);
+    this.lanes.ask([page.source, page.state.filters, bins], () => this.steps(bins), ({ lanes, map }) => {
+      Object.assign(this, { laneWidth, bins });
+      this.fillLanes(lanes);
+      this.heatMap.show(map);
+    });
+  }
+
+  /** Filters of stacks hold here too; the window does not, for it is chosen here. */
+  private *steps(bins: number): Steps<{ lanes: Lane[]; map: SecondMap }> {
+    const { source, names, profile, state: { filters } } = this.page;
+    const all = yield* part(selectSteps(source, names, filters, null), 0, 0.2);
+    const lanes = yield* part(binThreads(source, profile.threads.length, bins, all), 0.2, 0.7);
+    return { lanes, map: yield* part(this.heatMap.steps(all), 0.7, 1) };
+  }
+
+  private fillLanes(lanes: Lane[]): void {
+    const { names, profile } = this.page;
     const rows: LaneRow[] = [];
     const byProcess = profile.processes.map((process, row) => {
       const threads = profile.threads.flatMap((thread, at) => thread.process === row && lanes[at].total > 0 ? [at] : []);
@@ -181,7 +194,6 @@ export class Timeline {
       }
     }
     this.rows.set(rows);
-    this.heatMap.fill(all);
   }
 
   private countBins(width: number): number {

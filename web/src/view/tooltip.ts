@@ -2,6 +2,7 @@
 
 import { formatShare } from "../format";
 import { KIND_NAMES, KIND_PROCESS, KIND_PYTHON } from "../model/kinds";
+import { printable } from "../model/names";
 import type { LineSum } from "../model/sums";
 import type { Tree } from "../model/tree";
 import type { Page } from "../page";
@@ -42,13 +43,15 @@ export class Tooltip {
   }
 
   private content(tree: Tree, node: number, zoom: number): HTMLElement[] {
-    const { names, state, colors } = this.page;
+    const { names, state, colors, difference } = this.page;
+    if (tree === difference.tree) return difference.tooltip(node);
     const entry = tree.entry[node];
     const kind = names.kind(entry);
     const parts: HTMLElement[] = [element("div", { class: "name" }, shorten(names.name(entry, state.mergeProcesses)))];
     const place = this.place(entry, kind);
     if (place) parts.push(element("div", { class: "place" }, shorten(place)));
     parts.push(element("div", { class: "kind" }, swatch(colors, kind), KIND_NAMES[kind]));
+    if (kind === KIND_PROCESS) parts.push(...this.fields(entry));
     parts.push(this.amounts(tree, node, zoom));
     if (kind === KIND_PYTHON && !state.lines && tree === this.page.tree) {
       const row = names.functionRow(entry);
@@ -61,6 +64,17 @@ export class Tooltip {
     const { names } = this.page;
     if (kind === KIND_PROCESS) return names.string(names.profile.processes[entry - names.firstProcess].command_line);
     return names.place(entry);
+  }
+
+  private fields(entry: number): HTMLElement[] {
+    const { names } = this.page;
+    const row = entry - names.firstProcess;
+    const fields = names.fieldsOf(row);
+    // The box is called by its title.
+    const isTitled = fields.delete("title");
+    const name: [string, string][] = isTitled ? [["process", names.profile.strings[names.profile.processes[row].name] ?? ""]] : [];
+    return [...name, ...fields].map(([name, value]) =>
+      element("div", { class: "kind" }, shorten(`${printable(name.replaceAll("_", " "))}: ${printable(value)}`)));
   }
 
   private amounts(tree: Tree, node: number, zoom: number): HTMLElement {

@@ -3,7 +3,7 @@
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { dataOf, pageOf, type SampleText } from "../made_up";
-import { boxCentre, closeBrowser, downloadText, executable, fact, openFile, writePage } from "./open";
+import { boxCentre, closeBrowser, downloadText, executable, fact, openFile, settled, writePage } from "./open";
 
 /** Two processes, three threads, four seconds; `work` is 600 of 1,000 samples. */
 function samples(): SampleText[] {
@@ -21,7 +21,8 @@ describe.skipIf(!executable)("the controls", () => {
   let page: Page;
   let close: () => Promise<void>;
   beforeAll(async () => {
-    file = writePage("controls", pageOf(dataOf(samples(), { incomplete: { "stack page not present": 100 } })));
+    const cost = { bpf_time_ns: 12.5e6, cpu_time_ns: 250e6, peak_memory_bytes: 48e6, bpf_map_bytes: 64e6, first_sample_ns: 310e6, lowest_rate_hz: 12 };
+    file = writePage("controls", pageOf(dataOf(samples(), { incomplete: { "stack page not present": 100 } }, cost)));
     ({ page, close } = await openFile(file));
   });
   afterAll(async () => {
@@ -30,7 +31,7 @@ describe.skipIf(!executable)("the controls", () => {
   });
 
   const hash = () => page.evaluate(() => decodeURIComponent(location.hash.slice(1)));
-  const text = (id: string) => page.locator(`#${id}`).innerText();
+  const text = (id: string) => settled(page).then(() => page.locator(`#${id}`).innerText());
   const whole = () => fact(page, "whole");
   const reset = async () => {
     await page.keyboard.press("Escape");
@@ -39,8 +40,22 @@ describe.skipIf(!executable)("the controls", () => {
   };
   const openView = async () => { if (!await page.locator("#view-menu[open]").count()) await page.click("#view-menu summary"); };
 
+  test("no canvas is on the screen before something is drawn on it", async () => {
+    const areas = () => page.locator(".graph-scroll canvas").evaluateAll((all) => all.map((canvas) => [canvas.closest("section")?.id, (canvas as HTMLCanvasElement).width > 0]));
+    expect(await areas()).toEqual([["graph-panel", true], ["sandwich-panel", false], ["sandwich-panel", false], ["difference-panel", false]]);
+    // A window of another size: in the next picture, the canvas has that size and is not black.
+    await page.setViewportSize({ width: 1200, height: 700 });
+    const corner = () => page.evaluate(() => {
+      const canvas = document.querySelector<HTMLCanvasElement>("#graph-scroll canvas");
+      const { data } = canvas?.getContext("2d")?.getImageData(canvas.width - 2, canvas.height - 2, 1, 1) ?? { data: [] };
+      return [canvas?.clientWidth === document.querySelector("#graph-scroll")?.clientWidth, [...data].join()];
+    });
+    await expect.poll(corner).toEqual([true, "251,251,252,255"]);
+    await page.setViewportSize({ width: 1440, height: 900 });
+  });
+
   test("tabs show one panel each", async () => {
-    for (const tab of ["sandwich", "table", "tree", "timeline", "graph"]) {
+    for (const tab of ["sandwich", "table", "tree", "source", "timeline", "difference", "graph"]) {
       await page.click(`#${tab}-tab`);
       expect(await page.locator("main > section:visible").evaluateAll((all) => all.map(({ id }) => id))).toEqual([`${tab}-panel`]);
       expect(await page.getAttribute(`#${tab}-tab`, "aria-selected")).toBe("true");
@@ -52,6 +67,7 @@ describe.skipIf(!executable)("the controls", () => {
     await page.fill("#search", "deflate");
     expect(await fact(page, "searchShare")).toBe("0.300000");
     expect(await text("search-result")).toMatch(/^30.0 % in 3 matches$/);
+    await settled(page);
     await page.click("#search-next");
     expect(await text("search-result")).toMatch(/in 1 of 3/);
     await page.click("#search-previous");
@@ -123,7 +139,7 @@ describe.skipIf(!executable)("the controls", () => {
     await choose("work", /^Search for it/);
     expect(await fact(page, "searchShare")).toBe("0.600000");
     await choose("work", /^Copy stack/);
-    expect(await fact(page, "copied")).toBe("web (10)\npython3 (10)\n_start (python3)\n<module> (/srv/app.py:1)\nwork (/srv/app.py:1)".replace("python3 (10)", "web (10)"));
+    expect(await fact(page, "copied")).toBe("web (10)\nmain thread (10)\n_start (python3)\n<module> (/srv/app.py:1)\nwork (/srv/app.py:1)");
     await choose("work", /^Copy name/);
     expect(await fact(page, "copied")).toBe("work (/srv/app.py:1)");
     await choose("worker (20)", /^Only this process/);
@@ -319,15 +335,41 @@ describe.skipIf(!executable)("the controls", () => {
     expect((await save("png")).slice(1, 4)).toBe("PNG");
     const folded = await save("folded");
     expect(folded.trim().split("\n").reduce((sum, line) => sum + Number(line.split(" ").at(-1)), 0)).toBe(1000);
+    const scope = JSON.parse(await save("speedscope")) as { shared: { frames: { name: string }[] }; profiles: { weights: number[]; samples: number[][] }[] };
+    expect(scope.profiles[0].weights.reduce((sum, weight) => sum + weight, 0)).toBe(1000e6);
+    expect(scope.shared.frames.some(({ name }) => name === "work")).toBe(true);
+    const offered = async () => {
+      await page.click("#export-menu summary");
+      const seen = await page.locator("[data-export]:visible").evaluateAll((all) => all.map((each) => (each as HTMLElement).dataset.export).join(" "));
+      await page.keyboard.press("Escape");
+      return seen;
+    };
+    expect(await offered()).toBe("svg png folded pprof speedscope");
     await page.click("#table-tab");
     expect(await save("csv")).toMatch(/^"name","where"/);
+    expect(await offered()).toBe("csv folded pprof speedscope");
+    await page.click("#source-tab");
+    expect(await offered()).toBe("lines folded pprof speedscope");
+    expect(await save("lines")).toContain('"/srv/app.py","10","550","450","150","300","0",""');
+    await page.click("#sandwich-tab");
+    await page.locator("#sandwich-list .list-row").filter({ hasText: "work" }).first().click();
+    const sandwich = await save("svg");
+    expect(sandwich).toContain(">Callers of work – ");
+    expect(sandwich).toContain(">Callees of work – ");
+    expect((await save("png")).slice(1, 4)).toBe("PNG");
+    await page.click("#difference-tab");
+    const difference = await save("svg");
+    expect(difference).toMatch(/ → 2.00 s|samples, /);
+    expect(difference).toContain("no change: chance explains it</title>");
+    expect((await save("png")).slice(1, 4)).toBe("PNG");
     await page.click("#graph-tab");
   });
 
   test("dialogs open and close; the quality is told", async () => {
     await page.click("#details-button");
     const details = await text("details");
-    for (const part of ["90.0 % of samples are complete", "stack page not present", "999 Hz asked for", "Lost", "250.3 samples per second over all targets"]) expect(details).toContain(part);
+    for (const part of ["90.0 % of samples are complete", "stack page not present", "999 Hz asked for", "Lost", "250.3 samples per second over all targets",
+      "12.5 µs per sample", "250 ms", "48.0 MB at most, 64.0 MB in the kernel", "12 Hz, lowered to keep the CPU budget", "310 ms after viperf was called"]) expect(details).toContain(part);
     await page.click("#details button");
     await page.click("#help-button");
     expect(await text("help")).toContain("previous match");
@@ -345,7 +387,7 @@ describe.skipIf(!executable)("the controls", () => {
       await page.keyboard.press(key);
       await expect.poll(read, { message: key }).not.toEqual(before);
     };
-    for (const key of ["2", "3", "4", "5", "1", "i", "i", "o", "o", "c", "c", "c", "c", "p", "p"]) await changed(key, hash);
+    for (const key of ["2", "3", "4", "5", "1", "i", "i", "o", "o", "o", "c", "c", "c", "c", "p", "p"]) await changed(key, hash);
     await changed("d", async () => page.getAttribute("html", "data-theme"));
     await changed("d", async () => page.getAttribute("html", "data-theme"));
     const outline = () => page.locator(".outline.selected").first().getAttribute("style");
@@ -363,11 +405,13 @@ describe.skipIf(!executable)("the controls", () => {
     expect(await page.locator("#context-menu").isVisible()).toBe(false);
     await page.keyboard.press("/");
     await page.keyboard.type("deflate");
+    await settled(page);
     await page.keyboard.press("Enter");
     expect(await text("search-result")).toContain("1 of");
     await page.keyboard.press("Escape");
     expect(await text("search-result")).toBe("");
     await page.fill("#search", "deflate");
+    await settled(page);
     await page.evaluate(() => (document.activeElement as HTMLElement).blur());
     await page.keyboard.press("n");
     expect(await text("search-result")).toContain("1 of");
@@ -388,6 +432,37 @@ describe.skipIf(!executable)("the controls", () => {
     }
     await changed("2", hash);
     await changed("r", async () => await page.keyboard.press("3").then(hash));
+    await reset();
+  });
+
+  test("inverted, what ran stands first and its callers below it", async () => {
+    await reset();
+    await openView();
+    await page.check("input[name=order][value=inverted]");
+    const tops = await page.evaluate(() => {
+      const { graph: { tree }, names } = (globalThis as unknown as { viperf: {
+        graph: { tree: { firstChild: Int32Array; entry: Int32Array; total: Float64Array } }; names: { name(entry: number): string };
+      } }).viperf;
+      return Array.from({ length: tree.firstChild[1] - tree.firstChild[0] }, (_, at) => [names.name(tree.entry[at + 1]), tree.total[at + 1]]);
+    });
+    // `work` ran in 300 of 1,000 samples itself and called deflate in as many.
+    expect(Object.fromEntries(tops)).toEqual({ work: 300, deflate: 300, vfs_read: 300, "[stack page not present]": 100 });
+    expect(await whole()).toBe("1000");
+    const { x, y } = await boxCentre(page, "deflate");
+    await page.keyboard.press("Escape");
+    await page.mouse.click(x, y);
+    expect(await page.locator("#path [aria-current]").innerText()).toBe("deflate");
+    await reset();
+  });
+
+  test("the least share of a box is a chip with what is still shown", async () => {
+    await reset();
+    await openView();
+    await page.selectOption("#minimum", "0.01");
+    expect(await text("chips")).toMatch(/boxes\s+from 1 %\s+100\.0 %/);
+    await page.keyboard.press("Escape");
+    await page.click("[aria-label='Remove boxes from 1 %']");
+    expect(await hash()).not.toContain("minimum");
     await reset();
   });
 

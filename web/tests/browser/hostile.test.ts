@@ -21,7 +21,7 @@ describe.skipIf(!executable)("hostile names", () => {
 
   test("run nothing, in any view, menu, dialog or export", async () => {
     const { page, close } = await openFile(writePage("hostile", hostile));
-    for (const tab of ["sandwich", "table", "tree", "timeline", "graph"]) await page.click(`#${tab}-tab`);
+    for (const tab of ["sandwich", "table", "tree", "source", "timeline", "difference", "graph"]) await page.click(`#${tab}-tab`);
     for (const color of ["library", "module", "self", "kind"]) {
       await page.click("#view-menu summary");
       await page.check(`input[name=color][value=${color}]`);

@@ -34,22 +34,38 @@ export interface Options {
   width?: number;
   height?: number;
   colorScheme?: "light" | "dark";
+  /** Is given the page before it is opened. */
+  before?: (page: Page) => Promise<void>;
 }
 
 /** Opens a file; what the browser complains of or asks the network for ends up in `complaints`. */
-export async function openFile(file: string, { address = "", width = 1440, height = 900, colorScheme = "light" }: Options = {}) {
+export async function openFile(file: string, options: Options = {}) {
+  return await open(`file://${file}${options.address ? `#${options.address}` : ""}`, /^(file|data|blob):/, options);
+}
+
+/** Opens what a server of this machine shows; it may be asked, and nobody else. */
+export async function openAddress(address: string, options: Options = {}) {
+  const origin = new URL(address).origin;
+  return await open(address, new RegExp(`^(${origin.replaceAll(".", "\\.")}/|data:|blob:)`), options);
+}
+
+async function open(url: string, allowed: RegExp, { width = 1440, height = 900, colorScheme = "light", before }: Options) {
   browser ??= chromium.launch({
-    executablePath: executable, args: ["--no-sandbox", "--disable-gpu", "--enable-precise-memory-info", "--host-resolver-rules=MAP * ~NOTFOUND"],
+    executablePath: executable,
+    args: ["--no-sandbox", "--disable-gpu", "--enable-precise-memory-info", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"],
   });
   const context = await (await browser).newContext({ viewport: { width, height }, colorScheme, acceptDownloads: true });
+  context.setDefaultTimeout(120_000);
   const page = await context.newPage();
   const complaints: string[] = [];
-  page.on("console", (message) => { if (message.type() !== "log") complaints.push(message.text()); });
+  // The browser tells of every answer that is no success; what is refused on purpose is the test's matter.
+  page.on("console", (message) => { if (message.type() !== "log" && !message.text().includes("status of 422")) complaints.push(message.text()); });
   page.on("pageerror", (error) => complaints.push(String(error)));
-  page.on("request", (request) => { if (!/^(file|data|blob):/.test(request.url())) complaints.push(request.url()); });
+  page.on("request", (request) => { if (!allowed.test(request.url())) complaints.push(request.url()); });
   page.on("dialog", (dialog) => { complaints.push(`a dialog: ${dialog.message()}`); void dialog.dismiss(); });
-  await page.goto(`file://${file}${address ? `#${address}` : ""}`);
-  await page.waitForSelector("html[data-state]", { timeout: 60_000 });
+  await before?.(page);
+  await page.goto(url);
+  await page.waitForSelector("html[data-state]", { timeout: 150_000 });
   return { page, close: async () => { await context.close(); expect(complaints).toEqual([]); } };
 }
 
@@ -62,23 +78,35 @@ export function writePage(name: string, text: string): string {
   return file;
 }
 
+/** Until the page has computed what was chosen: on a busy machine that goes on after a click. */
+export async function settled(page: Page): Promise<void> {
+  await page.waitForFunction(() => document.documentElement.dataset.busy === undefined, undefined, { timeout: 120_000 });
+}
+
 /** What the page has written on its root element. */
 export async function fact(page: Page, name: string): Promise<string> {
+  await settled(page);
   return await page.evaluate((key) => document.documentElement.dataset[key] ?? "", name);
 }
 
 export async function downloadText(page: Page, run: () => Promise<void>): Promise<string> {
+  return (await downloadBytes(page, run)).toString("utf8");
+}
+
+export async function downloadBytes(page: Page, run: () => Promise<void>): Promise<Buffer> {
+  await settled(page);
   const [download] = await Promise.all([page.waitForEvent("download"), run()]);
   const parts = [];
   for await (const part of await download.createReadStream()) parts.push(part as Buffer);
-  return Buffer.concat(parts).toString("utf8");
+  return Buffer.concat(parts);
 }
 
 /** Where the middle of a named box is on the graph; the box must be drawn. */
 export async function boxCentre(page: Page, name: string, graph = "graph"): Promise<{ x: number; y: number }> {
+  await settled(page);
   const place = await page.evaluate(([wanted, which]) => {
     const { viperf } = globalThis as unknown as { viperf: Record<string, never> };
-    const shown = (which === "graph" ? viperf.graph : (viperf.sandwich as Record<string, never>)[which]) as unknown as {
+    const shown = (which === "graph" ? viperf.graph : (which === "difference" ? (viperf.difference as Record<string, never>).graph : (viperf.sandwich as Record<string, never>)[which])) as unknown as {
       tree: { size: number; entry: Int32Array }; bounds(node: number): { left: number; right: number; top: number }; scroller: HTMLElement; width: number;
     };
     const names = viperf.names as unknown as { name(entry: number): string };

@@ -12,7 +12,7 @@ describe.skipIf(!executable)("a phone", () => {
     const file = writePage("phone", pageOf(dataOf(Array.from({ length: 50 }, (_, at) => ({ stack, tid: at % 5 + 1, time: at * 1e7 })))));
     const { page, close } = await openFile(file, { width: 390, height: 844 });
     const fits = () => page.evaluate(() => document.documentElement.scrollWidth <= innerWidth);
-    for (const tab of ["sandwich", "table", "tree", "timeline", "graph"]) {
+    for (const tab of ["sandwich", "table", "tree", "source", "timeline", "difference", "graph"]) {
       await page.click(`#${tab}-tab`);
       expect([tab, await fits()]).toEqual([tab, true]);
     }

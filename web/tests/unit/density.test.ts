@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { addLanes, binThreads, highestBin, mapSeconds } from "../../src/model/density";
 import { select } from "../../src/model/filters";
+import { finish } from "../../src/model/steps";
 import { profileOf, type SampleText } from "../made_up";
 
 const SAMPLES: SampleText[] = [
@@ -10,7 +11,7 @@ const SAMPLES: SampleText[] = [
 
 describe("lanes", () => {
   const { source, names, profile } = profileOf(SAMPLES);
-  const lanes = binThreads(source, profile.threads.length, 2, select(source, names, [], null));
+  const lanes = finish(binThreads(source, profile.threads.length, 2, select(source, names, [], null)));
 
   test("each thread has its samples, by kind and time, and the last lane has all", () => {
     expect([...lanes[0].bins]).toEqual([1, 0, 1, 0, 0, 0, 0, 0]);
@@ -24,14 +25,14 @@ describe("lanes", () => {
 describe("the second-by-second map", () => {
   test("has a column per second and a row per part of it", () => {
     const { source, names } = profileOf(SAMPLES);
-    const map = mapSeconds(source, 10, select(source, names, [], null));
+    const map = finish(mapSeconds(source, 10, select(source, names, [], null)));
     expect([map.columns, map.step, map.highest]).toEqual([3, 1, 1]);
     expect([...map.cells.keys()].filter((cell) => map.cells[cell] > 0)).toEqual([0, 9, 11, 20]);
   });
 
   test("lays seconds over each other where there are too many", () => {
     const { source, names } = profileOf([...SAMPLES, { time: 20_000e9, tid: 1, stack: ["k:read"] }], { time_unit_ns: 1e6 });
-    const map = mapSeconds(source, 10, select(source, names, [], null));
+    const map = finish(mapSeconds(source, 10, select(source, names, [], null)));
     expect([map.step, map.columns]).toEqual([3, 6667]);
     expect([...map.cells.slice(0, 10)]).toEqual([2, 1, 0, 0, 0, 0, 0, 0, 0, 1]);
   });

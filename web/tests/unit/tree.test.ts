@@ -1,8 +1,9 @@
 import { describe, expect, test } from "vitest";
-import { compileFilters, select, weigh } from "../../src/model/filters";
+import { compileFilters, fieldNames, select, weigh } from "../../src/model/filters";
 import { packageOf } from "../../src/model/groups";
 import { compileSearch, searchTree } from "../../src/model/search";
 import { calleesOf, callersOf, sumBy, sumLines, totalsOf } from "../../src/model/sums";
+import { finish } from "../../src/model/steps";
 import { buildTimeTree } from "../../src/model/time_tree";
 import { buildTree, findNode, findPath, pathTo, type Shape, type Tree } from "../../src/model/tree";
 import { profileOf, type Known, type SampleText } from "../made_up";
@@ -51,7 +52,7 @@ describe("the tree", () => {
   test("levels are processes, threads, frames; processes of one name can be one", () => {
     const known = profileOf([{ pid: 1, stack: ["k:a"] }, { pid: 2, tid: 3, stack: ["k:a"] }, { process: "sh", pid: 4, stack: ["k:a"] }]);
     expect(show(known, treeOf(known, { processes: true, threads: true })))
-      .toBe("all 3/0(python3 (1) 1/0(python3 (1) 1/0(a 1/1)) python3 (2) 1/0(python3 (3) 1/0(a 1/1)) sh (4) 1/0(sh (4) 1/0(a 1/1)))");
+      .toBe("all 3/0(python3 (1) 1/0(main thread (1) 1/0(a 1/1)) python3 (2) 1/0(thread (3) 1/0(a 1/1)) sh (4) 1/0(main thread (4) 1/0(a 1/1)))");
     expect(show(known, treeOf(known, { processes: true, mergeProcesses: true })))
       .toBe("all 3/0(python3 (1) 2/0(a 2/2) sh (4) 1/0(a 1/1))");
   });
@@ -115,12 +116,12 @@ describe("the order of time", () => {
     const selection = select(known.source, known.names, [], null);
     const full = { ...known.state, processes: false, ...shape };
     const tree = buildTree(known.source, known.names, full, weigh(known.source, selection));
-    return show(known, buildTimeTree(known.source, tree, full, selection, () => 0) as Tree);
+    return show(known, finish(buildTimeTree(known.source, tree, full, selection, () => 0)) as Tree);
   };
 
   test("a thread at a time, what runs on is one box", () => {
     expect(timed({ threads: true }))
-      .toBe("all 8/0(python3 (1) 4/0(top 4/0(a 2/2 b 1/1 a 1/1)) python3 (2) 4/0(top 4/4))");
+      .toBe("all 8/0(main thread (1) 4/0(top 4/0(a 2/2 b 1/1 a 1/1)) thread (2) 4/0(top 4/4))");
   });
 
   test("all threads together when threads are no level", () => {
@@ -136,15 +137,15 @@ describe("sums", () => {
   const size = known.profile.function_name.length;
 
   test("what is inside itself counts once, and totals are split by what was running", () => {
-    const sums = sumBy(tree, known.names, 0, size, (entry) => known.names.functionRow(entry));
+    const sums = finish(sumBy(tree, known.names, 0, size, (entry) => known.names.functionRow(entry)));
     const of = (name: string) => sums.find(({ row }) => row === rowOf(known, name));
     expect(of("f")).toMatchObject({ self: 0, total: 2, python: 0, native: 1, kernel: 1 });
     expect(of("g")).toMatchObject({ self: 1, total: 2, python: 1, native: 1, kernel: 0 });
   });
 
   test("callers lead up, callees down, and both weigh as much as the function", () => {
-    expect(show(known, calleesOf(tree, known.names, rowOf(known, "f")))).toBe("f 2/0(g 1/0(f 1/0(c 1/1)) s 1/1)");
-    expect(show(known, callersOf(tree, known.names, rowOf(known, "g")))).toBe("g 2/1(f 1/1)");
+    expect(show(known, finish(calleesOf(tree, known.names, rowOf(known, "f"))))).toBe("f 2/0(g 1/0(f 1/0(c 1/1)) s 1/1)");
+    expect(show(known, finish(callersOf(tree, known.names, rowOf(known, "g"))))).toBe("g 2/1(f 1/1)");
   });
 
   test("lines of a function, each sample once per line", () => {
@@ -161,7 +162,7 @@ describe("filters", () => {
     { process: "b", pid: 3, tid: 4, cpu: 1, stack: ["p:h@/h.py:1", "i:eval@exe"] },
   ]);
   const passing = (...filters: [by: string, value: string, not?: boolean][]) => {
-    const test = compileFilters(known.source, known.names, filters.map(([by, value, not = false]) => ({ by: by as "pid", value, not })));
+    const test = finish(compileFilters(known.source, known.names, filters.map(([by, value, not = false]) => ({ by: by as "pid", value, not }))));
     return [0, 1, 2].filter((at) => test === null || test(at));
   };
 
@@ -213,4 +214,48 @@ test("files belong to packages, the standard library, or their folder", () => {
   expect(packageOf("<frozen importlib._bootstrap>")).toBe("standard library");
   expect(packageOf("/srv/shop/views.py")).toBe("/srv/shop/");
   expect(packageOf("app.py")).toBe("app.py");
+});
+
+describe("fields of processes", () => {
+  test("any field is a sort of filters of its own: values of one are alternatives, of two must both hold", () => {
+    const known = profileOf([1, 2, 3, 4].map((pid) => ({ pid, stack: ["k:a"] })));
+    const { strings, processes } = known.profile;
+    const text = (value: string) => strings.push(value) - 1;
+    const [web, db, blue] = ["web", "db", "blue <b>"].map(text);
+    processes[0].placement = { pod: web, container_name: blue };
+    processes[1].placement = { pod: db, container_name: blue };
+    processes[2].placement = { pod: db };
+    expect(fieldNames(known.names)).toEqual(["container_name", "pod"]);
+    const passes = (...values: string[]) => {
+      const test = finish(compileFilters(known.source, known.names, values.map((value) => ({ by: "field", value, not: false }))));
+      return [0, 1, 2, 3].filter((at) => test?.(at));
+    };
+    expect(passes("pod=db")).toEqual([1, 2]);
+    expect(passes("pod=db", "pod=web")).toEqual([0, 1, 2]);
+    expect(passes("pod=db", "container_name=blue <b>")).toEqual([1]);
+    expect(passes("constructor=x")).toEqual([]);
+  });
+});
+
+describe("names of boxes", () => {
+  const known = profileOf([1, 2, 3].flatMap((pid) => [{ pid, stack: ["k:a"] }, { pid, tid: pid + 10, stack: ["k:a"] }]));
+  const { names, profile: { strings, processes, threads } } = known;
+  const text = (value: string) => strings.push(value) - 1;
+  const merged = () => names.name(names.process(0, true), true);
+
+  test("a process is called by what it runs, its threads by names of their own only", () => {
+    processes[0].title = text("talk.py");
+    threads.find(({ tid }) => tid === 11)!.name = text("MainThread");
+    expect([0, 1].map((row) => names.name(names.firstProcess + row))).toEqual(["talk.py (1)", "python3 (2)"]);
+    expect(threads.map((_, row) => names.name(names.firstThread + row)))
+      .toEqual(["main thread (1)", "MainThread (11)", "main thread (2)", "thread (12)", "main thread (3)", "thread (13)"]);
+  });
+
+  test("processes of one name together are called by what they run only if that is the same", () => {
+    expect(merged()).toBe("python3");
+    const same = profileOf([1, 2].map((pid) => ({ pid, stack: ["k:a"] })));
+    const title = same.profile.strings.push("celery worker") - 1;
+    for (const process of same.profile.processes) process.title = title;
+    expect(same.names.name(same.names.process(0, true), true)).toBe("celery worker");
+  });
 });

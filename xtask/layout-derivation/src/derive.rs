@@ -127,7 +127,8 @@ impl Derived {
         };
         let mut tables = Vec::new();
         for table in TABLES {
-            if !(table.since..=table.until).contains(&minor) {
+            let is_of_build = !(free_threaded && table.is_with_gil_only);
+            if !is_of_build || !(table.since..=table.until).contains(&minor) {
                 continue;
             }
             if !information.has_structure(table.structure) {
@@ -207,6 +208,7 @@ fn find_line(information: &DebugInformation, table: &TableOfKeys, key: &Key) -> 
             }
             field.offset()
         }
+        Source::MemberOf(other, member) => information.find_field(other, member)?.offset(),
         Source::Size(of) => information.find_size(of)?,
         Source::LowestBit(word, field) => {
             let word_field = information.find_field(structure, word)?;
@@ -237,6 +239,7 @@ fn describe(table: &TableOfKeys, key: &Key) -> String {
     match key.source {
         Source::Member([]) => format!("{structure}.{}", key.name),
         Source::Member(names) => format!("{structure}.{}", names.join(" or .")),
+        Source::MemberOf(other, member) => format!("{other}.{member}"),
         Source::Size(of) => format!("sizeof({of})"),
         Source::LowestBit(word, field) | Source::Mask(word, field) => {
             format!("{structure}.{word}.{field}")

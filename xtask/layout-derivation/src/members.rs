@@ -14,6 +14,8 @@ const LAST: Minor = (u8::MAX, u8::MAX);
 pub(crate) enum Source {
     /// The offset of a member of the table's struct: its C names, of which the first that exists counts.
     Member(&'static [&'static str]),
+    /// The offset of a member of another struct.
+    MemberOf(&'static str, &'static str),
     /// The size of a struct.
     Size(&'static str),
     /// The number of a bit field's lowest bit, counted from the start of the member that it is in.
@@ -45,6 +47,7 @@ pub(crate) struct TableOfKeys {
     pub(crate) structure: &'static str,
     pub(crate) since: Minor,
     pub(crate) until: Minor,
+    pub(crate) is_with_gil_only: bool,
     /// A comment on a line of its own.
     pub(crate) note: &'static str,
     pub(crate) keys: &'static [Key],
@@ -105,6 +108,7 @@ const fn table(name: &'static str, keys: &'static [Key]) -> TableOfKeys {
         structure: name,
         since: FIRST,
         until: LAST,
+        is_with_gil_only: false,
         note: "",
         keys,
     }
@@ -123,6 +127,13 @@ impl TableOfKeys {
         Self { structure, ..self }
     }
 
+    const fn with_gil(self) -> Self {
+        Self {
+            is_with_gil_only: true,
+            ..self
+        }
+    }
+
     const fn note(self, note: &'static str) -> Self {
         Self { note, ..self }
     }
@@ -130,6 +141,27 @@ impl TableOfKeys {
 
 /// Every table of a layout file in its order.
 pub(crate) const TABLES: &[TableOfKeys] = &[
+    table(
+        "_gil_runtime_state",
+        &[
+            same("last_holder"),
+            same("locked"),
+            other(
+                "in_runtime",
+                Source::MemberOf("_PyRuntimeState", "ceval.gil"),
+            )
+            .until((3, 11))
+            .note("_PyRuntimeState.ceval.gil"),
+            other(
+                "in_interpreter",
+                Source::MemberOf("PyInterpreterState", "ceval.gil"),
+            )
+            .since((3, 12))
+            .note("PyInterpreterState.ceval.gil"),
+        ],
+    )
+    .since((3, 7))
+    .with_gil(),
     table(
         "_PyRuntimeState",
         &[
@@ -204,6 +236,7 @@ pub(crate) const TABLES: &[TableOfKeys] = &[
 ];
 
 const THREAD_STATE: &[Key] = &[
+    same("state").since((3, 13)).free_threaded(),
     same("prev").since((3, 0)),
     same("next"),
     same("interp"),

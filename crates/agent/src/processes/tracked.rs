@@ -2,34 +2,14 @@
 
 use std::rc::Rc;
 
-use viperf_abi::{PROCESS_NEVER_DEFER, PROCESS_PYTHON, PROCESS_READ, PROCESS_TARGET, Process};
-use viperf_process::{Pid, ProcessError};
+use viperf_abi::{PROCESS_NEVER_DEFER, PROCESS_READ, PROCESS_TARGET, Process};
+use viperf_process::ProcessError;
 use viperf_sample::{SampleError, Sampler};
 
-use super::{MappingRun, ProcessDescription, Tracked};
+use super::{MappingRun, Tracked};
 use crate::found::Found;
 
 impl Tracked {
-    /// Tells the kernel of an interpreter before the unwind rows are built, which takes longer: until then its samples are
-    /// deferred, with their Python frames.
-    pub(super) fn announce_python(
-        &mut self,
-        pid: u32,
-        found: &Found,
-        sampler: &Sampler,
-    ) -> Result<(), SampleError> {
-        let mut kernel = self.kernel;
-        kernel.flags |= PROCESS_READ;
-        let is_new = self.kernel.flags & PROCESS_PYTHON == 0;
-        let python = found.python.as_ref().filter(|_| is_new);
-        if python.is_some_and(|python| python.describe(found.library, &mut kernel))
-            && sampler.update_process(pid, &kernel)?
-        {
-            self.kernel = kernel;
-        }
-        Ok(())
-    }
-
     /// Takes over what was found and tells the kernel; false, and nothing changed, when the kernel knows better.
     pub(super) fn take(
         &mut self,
@@ -47,7 +27,7 @@ impl Tracked {
         let known = self
             .run
             .as_ref()
-            .is_some_and(|run| run.mappings == found.mappings);
+            .is_some_and(|run| *run.mappings == *found.mappings);
         let mut run = None;
         if !known {
             let first = sampler.write_mappings(&found.mappings)?;
@@ -56,7 +36,7 @@ impl Tracked {
             // What led nowhere may lead somewhere now.
             kernel.flags &= !PROCESS_NEVER_DEFER;
             self.failed_deferrals = 0;
-            let mappings = found.mappings;
+            let mappings = found.mappings.into();
             run = Some(Rc::new(MappingRun { first, mappings }));
         }
         if (kernel != self.kernel || self.unconfirmed) && !sampler.update_process(pid, &kernel)? {
@@ -81,24 +61,6 @@ pub(crate) enum TrackError {
     Process(#[from] ProcessError),
     #[error(transparent)]
     Sample(#[from] SampleError),
-}
-
-/// Programs rename themselves, so names are read again with the mappings.
-pub(super) fn read_names(description: &mut ProcessDescription) {
-    let pid = Pid(description.pid);
-    if let Ok(name) = viperf_process::read_comm(pid) {
-        description.name = name;
-    }
-    if let Ok(words) = viperf_process::read_command_line(pid) {
-        description.command_line = words
-            .iter()
-            .map(|word| word.to_string_lossy())
-            .collect::<Vec<_>>()
-            .join(" ");
-    }
-    if description.parent.is_none() {
-        description.parent = viperf_process::read_parent(pid).ok().map(|parent| parent.0);
-    }
 }
 
 /// Gives a run back once no process uses it.

@@ -1,38 +1,70 @@
 //! From the kernel's records to the recording.
 
-use std::{
-    rc::Rc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use viperf_abi::{
-    CaptureRecord, Lost, Record, SAMPLE_BORROWED_MEMORY, SAMPLE_CALL_PER_FRAME, SAMPLE_DEFERRED,
-    SampleRecord, decode_record,
+    CaptureRecord, Lost, Reason, Record, SAMPLE_DEFERRED, SampleRecord, Word, decode_record,
 };
 use viperf_sample::{MappingChange, Polled};
 
 use super::Recorder;
 use crate::{
-    Target,
-    calls::CallMarks,
-    deferred::{self, Deferred},
+    deferred::{self, Awaited, Deferred},
     found::Readers,
-    stacks::{KnownFiles, Sections, StackNumber},
+    stacks::{Sections, StackNumber},
     targets,
 };
+
+/// Rows that are being built are given to the kernel so soon.
+const POLL_FOR_ROWS: Duration = Duration::from_millis(5);
+
+/// Samples that wait for rows keep so many bytes of stack at most; the oldest are then finished as they are.
+const MOST_WAITING: usize = 32 << 20;
+
+/// How long rows are waited for at the end of the recording.
+const LONGEST_END: Duration = Duration::from_secs(10);
+
+/// The mappings of a deferred sample are all known.
+fn lacks_only_a_row(native: &[u64]) -> bool {
+    let has = |reason| {
+        let mut words = native.iter();
+        words.any(|word| Word::decode(*word) == Word::Reason(Ok(reason)))
+    };
+    has(Reason::NativeNoRow) && !has(Reason::NativeNoMapping)
+}
 
 impl Recorder<'_> {
     /// Takes what there is; gives the buffer back.
     pub(super) fn poll(&mut self, timeout: Duration, buffer: Vec<u8>) -> Vec<u8> {
+        let timeout = match self.recording.executables.is_building() {
+            true => timeout.min(POLL_FOR_ROWS),
+            false => timeout,
+        };
         let polled = self.sampler.poll(timeout, buffer);
-        for record in polled.records().filter_map(decode_record) {
-            self.take(record);
-        }
+        let records: Vec<Record<'_>> = polled.records().filter_map(decode_record).collect();
+        // A process that has just started is read first: each of its samples until then is sent with its stack, and naming the
+        // code of others can take long.
+        records.iter().for_each(|record| self.take_event(record));
         self.note_mappings(&polled);
         self.note_lost_events();
+        self.read_targets();
+        records.into_iter().for_each(|record| self.take(record));
+        self.finish_deferred();
+        self.recording.generated.refresh(Instant::now());
+        let processes = &self.recording.processes;
+        let find = |pid, process| processes.python_of(pid, process);
+        self.recording.threads.read_names(Instant::now(), find);
+        if self.first_sample.is_none() && self.recording.sample_count > 0 {
+            self.first_sample = Some(self.called.elapsed());
+        }
+        polled.into_buffer()
+    }
+
+    /// Gives the kernel the rows that have been built, and reads the processes that have changed.
+    fn read_targets(&mut self) {
         let executables = &mut self.recording.executables;
-        for number in executables.take_analysed(&mut self.sampler) {
-            self.recording.processes.file_changed(number);
+        for note in executables.load_built(&mut self.sampler) {
+            self.recording.processes.tell(note);
         }
         let mut readers = Readers {
             sampler: &mut self.sampler,
@@ -40,15 +72,7 @@ impl Recorder<'_> {
             generated: &mut self.recording.generated_rows,
         };
         self.recording.processes.read_stale(&mut readers);
-        self.finish_deferred();
-        self.recording.generated.refresh(Instant::now());
-        let processes = &self.recording.processes;
-        let find = |pid, process| processes.python_of(pid, process);
-        self.recording.threads.read_names(Instant::now(), find);
-        if self.first_sample.is_none() && !self.recording.samples.is_empty() {
-            self.first_sample = Some(self.called.elapsed());
-        }
-        polled.into_buffer()
+        readers.generated.give_back(readers.sampler);
     }
 
     /// Forks, execs and exits for which the ring had no room: what they would have told is read anew.
@@ -79,7 +103,7 @@ impl Recorder<'_> {
 
     /// A process that is no target has changed: when every Python is wanted, it may have become one.
     fn track_if_wanted(&mut self, pid: u32) {
-        if self.options.target != Target::EveryPython {
+        if !self.options.target.wants_every_python() {
             return;
         }
         let mut readers = Readers {
@@ -90,6 +114,37 @@ impl Recorder<'_> {
         targets::track_if_python(pid, &mut self.recording.processes, &mut readers);
     }
 
+    /// What happened to processes, in its order.
+    fn take_event(&mut self, record: &Record<'_>) {
+        let processes = &mut self.recording.processes;
+        match record {
+            Record::Fork(fork) => processes.fork(fork, &mut self.sampler),
+            Record::Adopted(adopted) => processes.adopt(adopted),
+            Record::Exec(exec) if processes.is_tracked(exec.tgid) => {
+                // What the old program told of its code is not to be read in the new one.
+                self.recording.generated.process_ended(exec.tgid);
+                self.recording.generated_rows.forget(exec.tgid);
+                processes.exec(exec, &mut self.sampler);
+            }
+            Record::Exec(exec) => self.track_if_wanted(exec.tgid),
+            Record::Exit(exit) => {
+                self.recording.generated_rows.forget(exit.tgid);
+                processes.exit(exit.tgid, &mut self.sampler);
+            }
+            Record::Stack { sample, native, .. }
+                if sample.flags & SAMPLE_DEFERRED != 0 && !lacks_only_a_row(native) =>
+            {
+                processes.mapped(sample.tgid, true);
+            }
+            Record::Stack { .. }
+            | Record::Sample(_)
+            | Record::Code { .. }
+            | Record::Capture { .. }
+            | Record::Thread(_) => {}
+        }
+    }
+
+    /// Samples, and what they are made of.
     fn take(&mut self, record: Record<'_>) {
         let recording = &mut self.recording;
         match record {
@@ -112,32 +167,17 @@ impl Recorder<'_> {
                     },
                 );
             }
-            Record::Code { code, line_table } => {
-                // What is missing is read from the process, if it is still the same.
-                let is_same = recording.processes.epoch(code.tgid) == Some(code.epoch);
-                let python = recording.processes.python(code.tgid).filter(|_| is_same);
-                let python = python.map(Rc::as_ref);
-                recording.codes.define(&code, line_table, python);
-            }
-            Record::Fork(fork) => recording.processes.fork(&fork, &mut self.sampler),
-            Record::Exec(exec) if recording.processes.is_tracked(exec.tgid) => {
-                recording.generated_rows.forget(exec.tgid);
-                recording.processes.exec(&exec, &mut self.sampler);
-            }
-            Record::Exec(exec) => self.track_if_wanted(exec.tgid),
-            Record::Exit(exit) => {
-                // Its files are still there; what it has written last is read before they go.
-                recording.generated.refresh_all();
-                recording.generated_rows.forget(exit.tgid);
-                recording.processes.exit(exit.tgid, &mut self.sampler);
-            }
+            Record::Code { code, line_table } => recording.define_code(&code, line_table),
+            // Names are asked for by what runs still at its samples, which come before its end.
+            Record::Exit(exit) => recording.generated.process_ended(exit.tgid),
             Record::Capture { capture, stack } => self.take_capture(&capture, stack),
+            // Only a dump looks at threads.
+            Record::Fork(_) | Record::Exec(_) | Record::Adopted(_) | Record::Thread(_) => {}
         }
     }
 
     fn take_stack(&mut self, sample: SampleRecord, sections: Sections) {
         if sample.flags & SAMPLE_DEFERRED != 0 {
-            self.recording.processes.mapped(sample.tgid, true);
             // The capture that belongs to it is the next record of its CPU.
             if let Some((earlier, sections)) =
                 self.uncaptured.insert(sample.cpu, (sample, sections))
@@ -163,27 +203,79 @@ impl Recorder<'_> {
                 sections,
                 registers,
                 stack: stack.to_vec(),
+                stack_start: capture.sp.saturating_sub(u64::from(capture.below)),
+                awaits: None,
             });
         } else {
             self.define_stack(&sample, &sections);
         }
     }
 
-    /// Walks the deferred samples to their end, now that the mappings have been read again.
+    /// Walks the deferred samples to their end, now that the mappings have been read again; those that need rows which are
+    /// still being built go on waiting.
     fn finish_deferred(&mut self) {
-        for deferred in std::mem::take(&mut self.deferred) {
-            let pid = deferred.sample.tgid;
-            let processes = &mut self.recording.processes;
-            // After another exec, or its end, the addresses mean nothing any longer.
-            if processes.epoch(pid) != Some(deferred.sample.epoch) {
-                self.define_stack(&deferred.sample, &deferred.sections);
+        let waiting = self.deferred.iter().map(|deferred| deferred.stack.len());
+        let mut too_many = waiting.sum::<usize>().saturating_sub(MOST_WAITING);
+        for mut deferred in std::mem::take(&mut self.deferred) {
+            let is_last_chance = too_many > 0;
+            too_many = too_many.saturating_sub(deferred.stack.len());
+            let executables = &mut self.recording.executables;
+            let is_early = |awaited: &Awaited| executables.awaits_rows(awaited.executable);
+            if !is_last_chance && deferred.awaits.as_ref().is_some_and(is_early) {
+                self.deferred.push(deferred);
                 continue;
             }
-            let python = processes.python_executable(pid);
-            let (sections, finished) =
-                deferred::finish(&deferred, processes.mappings(pid), python, &self.sampler);
-            processes.deferral_ended(pid, finished, &self.sampler);
-            self.define_stack(&deferred.sample, &sections);
+            let pid = deferred.sample.tgid;
+            let processes = &mut self.recording.processes;
+            let has_waited = deferred.awaits.is_some();
+            let (mappings, python) = match deferred.awaits.take() {
+                Some(awaited) => (awaited.mappings, awaited.python),
+                None if processes.epoch(pid) == Some(deferred.sample.epoch) => {
+                    (processes.mappings(pid), processes.python_executable(pid))
+                }
+                // After another exec, or its end, the addresses mean nothing any longer.
+                None => {
+                    self.define_stack(&deferred.sample, &deferred.sections);
+                    continue;
+                }
+            };
+            let sampler = &self.sampler;
+            let find_rule = |mapping: &_, pc| executables.find_rule(mapping, pc, sampler);
+            let finished = deferred::finish(&deferred, &mappings, python, find_rule);
+            if let Some(executable) = finished.awaits.or(finished.lacks_row) {
+                executables.want_rows(executable);
+                if !is_last_chance && executables.awaits_rows(executable) {
+                    deferred.awaits = Some(Awaited {
+                        executable,
+                        mappings,
+                        python,
+                    });
+                    self.deferred.push(deferred);
+                    continue;
+                }
+            }
+            // Rows that came late, or are missing, say nothing about the mappings.
+            if finished.is_whole || !(has_waited || finished.lacks_row.is_some()) {
+                processes.deferral_ended(pid, finished.is_whole, &self.sampler);
+            }
+            let now_ns = viperf_sample::now_ns();
+            self.deferrals.note(deferred.sample.time_ns, now_ns);
+            self.define_stack(&deferred.sample, &finished.sections);
+        }
+    }
+
+    /// At the end: what waits for rows still is finished.
+    pub(super) fn finish_waiting(&mut self) {
+        let end = Instant::now() + LONGEST_END;
+        while !self.deferred.is_empty() && Instant::now() < end {
+            std::thread::sleep(POLL_FOR_ROWS);
+            for note in self.recording.executables.load_built(&mut self.sampler) {
+                self.recording.processes.tell(note);
+            }
+            self.finish_deferred();
+        }
+        for deferred in std::mem::take(&mut self.deferred) {
+            self.define_stack(&deferred.sample, &deferred.sections);
         }
     }
 
@@ -193,32 +285,9 @@ impl Recorder<'_> {
         sample: &SampleRecord,
         sections: &Sections,
     ) -> StackNumber {
-        let recording = &mut self.recording;
-        let process = recording.processes.description(sample.epoch, sample.tgid) as u32;
-        recording
-            .generated
-            .note(process, sample.tgid, &sections.native);
-        recording.executables.note_lost(&sections.native);
-        let generated_rows = &mut recording.generated_rows;
-        if generated_rows.note(sample.tgid, &sections.native, Instant::now()) {
-            recording.processes.mapped(sample.tgid, false);
-        }
-        let executables = &recording.executables;
-        let is_call = |executable, svma| executables.is_eval(executable, svma);
-        let marks = CallMarks {
-            is_call: &is_call,
-            is_greenlet: &|executable| executables.is_greenlet(executable),
-        };
-        let files = KnownFiles {
-            is_borrowed: sample.flags & SAMPLE_BORROWED_MEMORY != 0,
-            calls: (sample.flags & SAMPLE_CALL_PER_FRAME != 0).then_some(marks),
-            is_musl: &|executable| executables.is_musl(executable),
-        };
         let native = self.options.native;
-        let stack = recording
-            .stacks
-            .define(process, sections, &recording.codes, native, &files);
-        recording.add_sample(sample, stack);
+        let stack = self.recording.define_stack(sample, sections, native);
+        self.recording.add_sample(sample, stack);
         stack
     }
 }

@@ -128,15 +128,44 @@ static __always_inline int is_same_code(const struct code_identity *left, const 
 	return !difference;
 }
 
-/* The id of the code object at `address`, which is sent to user space if it is new; or a code_failure. */
+/* The id of the code object in `code_block`, which is sent to user space if it is new; or a code_failure. */
+static __always_inline s64 find_identity(struct scratch *s, u64 address)
+{
+	struct code_identity *known, *identity = &s->identity;
+	struct code_key key = {};
+	s64 defined;
+
+	__builtin_memset(identity, 0, sizeof(*identity));
+	read_identity(s, identity);
+	key.address = address;
+	key.epoch = s->process.epoch;
+	known = bpf_map_lookup_elem(&codes, &key);
+	if (known && is_same_code(known, identity))
+		return known->id;
+	if (s->definitions >= MAX_DEFINITIONS_PER_SAMPLE)
+		return CODE_LOST;
+	s->definitions++;
+	identity->id = new_code_id();
+	defined = define_code(address, identity->id);
+	if (defined < 0)
+		return defined;
+	if (defined)
+		bpf_map_update_elem(&codes, &key, identity, BPF_ANY);
+	return identity->id;
+}
+
+static __always_inline struct met_code *place_of_met_code(struct scratch *s, u64 address)
+{
+	return &s->met_codes[(address >> 4 ^ address >> 10) & (MET_CODES - 1)];
+}
+
+/* The id of the code object at `address`, or a code_failure; what else is needed of it is in `code`. */
 __noinline s64 find_code(u64 address)
 {
 	struct scratch *s = find_scratch();
-	struct code_identity *known, *identity;
-	struct code_key key = {};
 	const struct python_layout *layout;
 	u32 size;
-	s64 defined;
+	s64 id;
 
 	if (!s)
 		return CODE_UNREADABLE;
@@ -148,24 +177,27 @@ __noinline s64 find_code(u64 address)
 		return CODE_UNREADABLE;
 	if (block_u64(s->code_block, layout->object_type, CODE_BLOCK_BYTES) != s->process.code_type)
 		return CODE_NOT_CODE;
-	identity = &s->identity;
-	__builtin_memset(identity, 0, sizeof(*identity));
-	read_identity(s, identity);
-	key.address = address;
-	key.epoch = s->process.epoch;
-	known = bpf_map_lookup_elem(&codes, &key);
-	if (known && is_same_code(known, identity))
-		return known->id;
-	if (s->definitions >= MAX_DEFINITIONS_PER_SAMPLE)
-		return CODE_LOST;
-	s->definitions++;
-	identity->id = __sync_fetch_and_add(&next_code_id, 1);
-	defined = define_code(address, identity->id);
-	if (defined < 0)
-		return defined;
-	if (defined)
-		bpf_map_update_elem(&codes, &key, identity, BPF_ANY);
-	return identity->id;
+	id = find_identity(s, address);
+	if (id < 0)
+		return id;
+	s->code.serial = s->serial;
+	s->code.address = address;
+	s->code.id = id;
+	s->code.flags = block_u64(s->code_block, layout->code_flags, CODE_BLOCK_BYTES);
+	s->code.copies = block_u64(s->code_block, layout->code_copies, CODE_BLOCK_BYTES);
+	*place_of_met_code(s, address) = s->code;
+	return id;
+}
+
+/* As find_code, which is only asked for what this sample has not met. */
+static __always_inline s64 meet_code(struct scratch *s, u64 address)
+{
+	struct met_code *met = place_of_met_code(s, address);
+
+	if (met->address != address || met->serial != s->serial)
+		return find_code(address);
+	s->code = *met;
+	return met->id;
 }
 
 #endif

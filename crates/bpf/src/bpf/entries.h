@@ -11,7 +11,7 @@
 #include "thread_states.h"
 
 enum {
-	ENTRY_STEPS_AT_ONCE = 32,
+	ENTRY_STEPS_AT_ONCE = 128,
 	/* As deep as the walk of Python frames goes; for all searches of one sample. */
 	ENTRY_STEPS = 4096,
 	/* An eval call's part of the C stack has some hundred bytes. */
@@ -41,7 +41,7 @@ __noinline int find_entry_step(void)
 	u64 at;
 	int is_entry;
 
-	if (!s)
+	if (!s || s->entries.steps >= ENTRY_STEPS)
 		return 1;
 	layout = &s->process.layout;
 	at = s->entries.at;
@@ -123,7 +123,7 @@ __noinline u64 find_entry_above(u64 address)
 		else
 			start_entries(s, thread_state);
 		for (int i = 0; i < ENTRY_STEPS / ENTRY_STEPS_AT_ONCE; i++)
-			if (find_entry_steps() || s->entries.steps >= ENTRY_STEPS)
+			if (find_entry_steps())
 				break;
 		s->entries.places[state & (MAX_OWN_THREAD_STATES - 1)] = s->entries.at;
 	}
@@ -147,8 +147,8 @@ __noinline u64 find_oldest_entry(void)
 	start_entries(s, s->thread_states.found[0]);
 	for (int i = 0; i < ENTRY_STEPS / ENTRY_STEPS_AT_ONCE; i++)
 		if (find_entry_steps())
-			return s->entries.is_broken ? 0 : s->entries.found;
-	return 0;
+			break;
+	return s->entries.is_broken || s->entries.steps >= ENTRY_STEPS ? 0 : s->entries.found;
 }
 
 /* Keeps what there is to know of eval calls, once for each process: the run of frames whose entry is given belongs to the

@@ -118,7 +118,7 @@ static __noinline void capture_class(struct scratch *s, struct code_record *reco
 	text = read_word(class + (old ? OLD_CLASS_NAME : layout->type_name));
 	if (old)
 		text += layout->text_ascii_data;
-	if (bpf_probe_read_user_str(record->class_name, sizeof(record->class_name), (const void *)text) < 0)
+	if (read_user_string((char *)record->class_name, sizeof(record->class_name), text))
 		record->class_name[0] = 0;
 }
 

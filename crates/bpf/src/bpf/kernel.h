@@ -28,6 +28,7 @@ enum bpf_map_type {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_CGROUP_ARRAY = 8,
 	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_ARRAY_OF_MAPS = 12,
 	BPF_MAP_TYPE_RINGBUF = 27,
@@ -35,10 +36,12 @@ enum bpf_map_type {
 
 enum {
 	BPF_ANY = 0,
+	BPF_NOEXIST = 1,
 	BPF_F_MMAPABLE = 1 << 10,
 	BPF_RB_NO_WAKEUP = 1,
 	BPF_RB_FORCE_WAKEUP = 2,
 	BPF_RB_AVAIL_DATA = 0,
+	BPF_RB_RING_SIZE = 1,
 };
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -55,10 +58,24 @@ struct signal_struct {
 	atomic_t live;
 };
 
+struct mm_struct {
+	unsigned long start_stack;
+};
+
 struct task_struct {
+	void *stack;
 	int pid;
 	int tgid;
+	/* The next ones for the iterator over threads. */
+	unsigned int __state;
+	int on_cpu;
+	struct mm_struct *mm;
+	unsigned long nvcsw;
+	unsigned long nivcsw;
+	char comm[16];
+	unsigned int flags;
 	struct signal_struct *signal;
+	struct task_struct *group_leader;
 	/* Set in a child of vfork until it runs exec or ends. */
 	void *vfork_done;
 	/* Not in all kernels. */
@@ -67,6 +84,13 @@ struct task_struct {
 };
 
 struct linux_binprm;
+
+struct bpf_iter_meta;
+
+struct bpf_iter__task {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+};
 
 #pragma clang attribute pop
 
@@ -78,6 +102,8 @@ struct saved_registers {
 };
 enum saved_register {
 	SAVED_BP = 4,
+	/* The number of the system call; negative: it is none. */
+	SAVED_CALL = 15,
 	SAVED_IP = 16,
 	SAVED_SP = 19,
 };

@@ -5,10 +5,7 @@
 #ifndef VIPERF_MAPS_H
 #define VIPERF_MAPS_H
 
-#include "kernel.h"
-#include <bpf/bpf_helpers.h>
-#include <bpf/bpf_core_read.h>
-#include <bpf/bpf_tracing.h>
+#include "older_kernels.h"
 #include "viperf_abi.h"
 
 /* Written by user space before loading; a section of its own, so that its place is known. */
@@ -16,9 +13,7 @@ const volatile struct configuration configuration SEC(".rodata.configuration") =
 
 /* Counters that user space reads, in a section of their own likewise. */
 u64 lost[LOST_KINDS] SEC(".data.lost") = {};
-/* Code ids and the epochs of forked or exec'ed processes; user space's own epochs lie below 2^31. */
-u32 next_code_id = 1;
-u32 next_epoch = 1u << 31;
+/* Where user space knows better how many entries are needed, it says so before loading (crates/sample/src/capacity.rs). */
 
 /* The kernel to user space: every record. */
 struct {
@@ -26,13 +21,21 @@ struct {
 	__uint(max_entries, 16 * 1024 * 1024);
 } records SEC(".maps");
 
-/* User space writes; fork, exec and exit change it here. */
+/* User space writes; fork, exec, exit and what follows it change it here. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, MAX_PROCESSES);
 	__type(key, u32);
 	__type(value, struct process);
 } processes SEC(".maps");
+
+/* User space writes: the control group whose processes are the targets. */
+struct {
+	__uint(type, BPF_MAP_TYPE_CGROUP_ARRAY);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(u32));
+	__uint(value_size, sizeof(u32));
+} control_groups SEC(".maps");
 
 /* User space writes through mmap; `process.first_mapping` points into it. */
 struct {
@@ -60,6 +63,15 @@ struct {
 	__uint(key_size, sizeof(u32));
 	__array(values, struct row_shard);
 } unwind_rows SEC(".maps");
+
+/* Where the rows of each file are; user space writes `place` through mmap, the walk `last_used`. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, MAX_ROW_TABLES);
+	__type(key, u32);
+	__type(value, struct row_table);
+} row_tables SEC(".maps");
 
 /* Thread states that only the walk of the interpreter's lists could find, by tid; or that there is none. */
 struct known_thread_state {
@@ -107,6 +119,12 @@ struct {
 	__type(value, struct stack_cache);
 } stack_caches SEC(".maps");
 
+enum {
+	/* Powers of two. */
+	MET_CODES = 64,
+	FRAME_WINDOW_BYTES = 2048,
+};
+
 /* Everything about the sample in hand. One sample at a time: the event's interrupt does not nest on its CPU. */
 struct native_walk {
 	u64 ip;
@@ -121,6 +139,16 @@ struct native_walk {
 	u32 words;
 	/* The code of the frame in hand has no file. */
 	u32 generated;
+	/* Where its rows are: row_table.place. */
+	u64 rows;
+	/* The walk ended in code whose rows user space will bring. */
+	u32 awaits_rows;
+	/* The file of the frame in hand can have more rows: row_table.more_rows. */
+	u32 more_rows;
+	/* The walk met a place without a row in such a file. */
+	u32 awaits_more;
+	/* It went on at an eval call, with a reason in the gap. */
+	u32 has_gap;
 	/* Once the way is lost: the CFA of the next eval call, which the walk must meet; and how it was lost, after how many
 	 * frames. */
 	u64 expected_cfa;
@@ -160,6 +188,13 @@ struct python_walk {
 	u32 restarted;
 	/* Which of the thread's states is walked. */
 	u32 state;
+	/* Where in scratch.frames the frame in hand is. */
+	u32 frame_place;
+	/* The address of what scratch.frames holds, if it is more than one frame. */
+	u64 window;
+	u64 frame_before;
+	/* Frames so far that lay below the one before, and close to it. */
+	u32 frames_in_row;
 	u32 reserved;
 };
 struct thread_list_walk {
@@ -196,6 +231,17 @@ struct own_thread_states {
 	/* Why it could not be found out, or 0. */
 	u64 reason;
 };
+/* A code object that this sample has met, and what is needed of it once its id is known. While the thread stands in a call of
+ * it, it cannot go away; so within one sample it is read once. */
+struct met_code {
+	/* scratch.serial of the sample. */
+	u64 serial;
+	u64 address;
+	/* The pointer to the copies of its bytecode, where there are any. */
+	u64 copies;
+	u32 id;
+	u32 flags;
+};
 struct scratch {
 	struct stack_record stack;
 	struct process process;
@@ -218,7 +264,17 @@ struct scratch {
 	u32 rules[2 * LEAFMOST_NATIVE];
 	/* Eight bytes more than an offset can name. */
 	u8 frame_block[FRAME_BLOCK_BYTES + 8];
+	/* One frame, or several. */
+	u8 frames[FRAME_WINDOW_BYTES + FRAME_BLOCK_BYTES + 8];
 	u8 code_block[CODE_BLOCK_BYTES + 8];
+	/* The code object of the frame in hand. */
+	struct met_code code;
+	/* By address. */
+	struct met_code met_codes[MET_CODES];
+	/* Different for each walk of a Python stack. */
+	u64 serial;
+	/* The GIL of the interpreter of the thread's first state, or 0. */
+	u64 gil;
 	/* Of the code object in hand; on the stack it would leave too little to the calls (512 bytes for all, until 6.6). */
 	struct code_identity identity;
 };
@@ -263,10 +319,23 @@ static __always_inline u32 frame_place(u32 index)
 	return MASKED(kept_place(index, LEAFMOST_NATIVE), 2 * LEAFMOST_NATIVE - 1);
 }
 
+/* Where a read is a function, too, one chain of calls would be longer than the eight that the verifier allows. */
+#ifdef VIPERF_OTHER_THREADS
+#define FUNCTION_OF_ITS_OWN static __always_inline
+#include "other_thread.h"
+#else
+#define FUNCTION_OF_ITS_OWN __noinline
+
 static __always_inline int read_user(void *to, u32 size, u64 address)
 {
 	return bpf_probe_read_user(to, size, (const void *)address);
 }
+
+static __always_inline int read_user_string(char *to, u32 size, u64 address)
+{
+	return bpf_probe_read_user_str(to, size, (const void *)address) < 0;
+}
+#endif
 
 static __always_inline u64 reason_word(u64 reason)
 {
@@ -276,7 +345,9 @@ static __always_inline u64 reason_word(u64 reason)
 /* Wakes user space early when the ring is a quarter full; otherwise it polls, which costs the sampled CPU nothing. */
 static __always_inline u64 ring_flags(void)
 {
-	return bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA) > 4 * 1024 * 1024 ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+	u64 available = bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA);
+
+	return available > bpf_ringbuf_query(&records, BPF_RB_RING_SIZE) / 4 ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
 }
 
 #endif

@@ -10,7 +10,7 @@
 #include "lost_way.h"
 
 enum {
-	NATIVE_STEPS_AT_ONCE = 16,
+	NATIVE_STEPS_AT_ONCE = 64,
 	/* Frames from the oldest eval call to the root: the start of the program, or of the thread. */
 	FRAMES_FROM_OLDEST_ENTRY = 128,
 	/* 0f 05 */
@@ -56,6 +56,25 @@ static __always_inline int step_to_caller(struct scratch *s, u32 rule, u64 cfa)
 	return s->native.ip == 0 ? end_at_root(s) : 0;
 }
 
+static __always_inline u64 native_word(struct mapping *mapping, u64 address)
+{
+	return (u64)WORD_NATIVE << 60 | (u64)(mapping->executable & 0xfffff) << 40 |
+	       ((address - mapping->load_bias) & 0xffffffffffull);
+}
+
+/* Where the rows of the frame in hand are, and that they have been looked for. */
+static __always_inline void find_rows(struct scratch *s, u32 index)
+{
+	struct row_table *table = bpf_map_lookup_elem(&row_tables, &index);
+	u32 now = s->stack.sample.time_ns >> ROW_TABLE_TICK_SHIFT;
+
+	/* Read at once: user space changes it at any time. */
+	s->native.rows = table ? *(volatile u64 *)&table->place : 0;
+	s->native.more_rows = table ? *(volatile u32 *)&table->more_rows : 0;
+	if (table && table->last_used != now)
+		table->last_used = now;
+}
+
 /* No row holds at the address looked up, but perhaps at the one beside it. */
 static __always_inline u32 find_rule_beside(struct scratch *s, struct mapping *mapping)
 {
@@ -68,19 +87,19 @@ static __always_inline u32 find_rule_beside(struct scratch *s, struct mapping *m
 		if (!s->native.innermost || !s->stack.kernel_count ||
 		    read_user(&instruction, sizeof(instruction), s->native.ip - 2) || instruction != SYSCALL_INSTRUCTION)
 			return RULE_NONE;
-		found = find_rule(mapping->first_row, mapping->row_count, pc - 1);
+		found = find_rule(s->native.rows, s->native.rows >> 32, pc - 1);
 		return found < 0 ? RULE_NONE : found;
 	}
 	/* Where the stack of a context begins (makecontext), nothing has called: the return address is the first byte of a
 	 * function that ends the stack. */
 	if (s->native.ip >= mapping->end)
 		return RULE_NONE;
-	found = find_rule(mapping->first_row, mapping->row_count, pc);
+	found = find_rule(s->native.rows, s->native.rows >> 32, pc);
 	return found >= 0 && (found & 15) == RULE_END ? RULE_END : RULE_NONE;
 }
 
 /* Generated code with rows, which are guesses: its functions can have been replaced since. */
-__noinline int step_in_generated_code(u64 lookup, u32 rule)
+FUNCTION_OF_ITS_OWN int step_in_generated_code(u64 lookup, u32 rule)
 {
 	struct scratch *s = find_scratch();
 	u64 cfa, reason = 0;
@@ -141,11 +160,21 @@ __noinline int walk_native_step(void)
 	mapping = found < 0 ? 0 : bpf_map_lookup_elem(&mappings, &index);
 	if (mapping && lookup >= mapping->end)
 		mapping = 0;
+	if (mapping)
+		find_rows(s, mapping->row_table);
+	/* As good as not known yet: user space finishes the walk when it has the rows. */
+	if (mapping && s->native.rows >> 32 == ROWS_AWAITED) {
+		mapping = 0;
+		s->native.awaits_rows = 1;
+	}
 	s->native.generated = mapping && !mapping->executable;
-	if (!mapping || !mapping->row_count) {
-		push_frame(s, (u64)WORD_ADDRESS << 60 | (lookup & ((1ull << 60) - 1)), 0, 0);
+	if (!mapping || !(s->native.rows >> 32)) {
+		if (mapping && mapping->executable && mapping->row_table)
+			push_frame(s, native_word(mapping, lookup), 0, 0);
+		else
+			push_frame(s, (u64)WORD_ADDRESS << 60 | (lookup & ((1ull << 60) - 1)), 0, 0);
 		/* User space may know the mapping by now (is_deferred). */
-		if (!mapping && !(s->process.flags & PROCESS_NEVER_DEFER) &&
+		if (!mapping && (s->native.awaits_rows || !(s->process.flags & PROCESS_NEVER_DEFER)) &&
 		    (s->native.expected_cfa <= UNKNOWN_EVAL_CALL || s->native.expected_cfa == NO_EVAL_CALL))
 			return end_native(s, REASON_NATIVE_NO_MAPPING);
 		return lose_way(mapping ? REASON_NATIVE_NO_TABLE : REASON_NATIVE_NO_MAPPING);
@@ -154,14 +183,16 @@ __noinline int walk_native_step(void)
 	if (s->native.generated)
 		push_frame(s, (u64)WORD_ADDRESS << 60 | (lookup & ((1ull << 60) - 1)), 0, 0);
 	else
-		push_frame(s, (u64)WORD_NATIVE << 60 | (u64)(mapping->executable & 0xfffff) << 40 |
-			      ((lookup - mapping->load_bias) & 0xffffffffffull), 0, 0);
-	found = find_rule(mapping->first_row, mapping->row_count, lookup - mapping->load_bias);
+		push_frame(s, native_word(mapping, lookup), 0, 0);
+	found = find_rule(s->native.rows, s->native.rows >> 32, lookup - mapping->load_bias);
 	rule = found < 0 ? RULE_NONE : found;
 	if (s->native.generated)
 		return step_in_generated_code(lookup, rule);
 	if ((rule & 15) == RULE_NONE)
 		rule = find_rule_beside(s, mapping);
+	/* The walk goes on as it can, and user space walks again when it has looked at the instructions. */
+	if ((rule & 15) == RULE_NONE && s->native.more_rows)
+		s->native.awaits_more = 1;
 	if ((rule & 15) == RULE_END)
 		return end_at_root(s);
 	if ((rule & 15) == RULE_SIGNAL)
@@ -187,6 +218,28 @@ __noinline int walk_native_steps(void)
 		if (walk_native_step())
 			return 1;
 	return 0;
+}
+
+/* The whole walk, from the registers in `registers`. */
+static __always_inline void walk_native(struct scratch *s)
+{
+	s->native.ip = s->registers.by_position[SAVED_IP];
+	s->native.sp = s->registers.by_position[SAVED_SP];
+	s->native.bp = s->registers.by_position[SAVED_BP];
+	s->native.innermost = 1;
+	s->native.exact_ip = 1;
+	s->native.bp_known = 1;
+	if (!(s->process.flags & PROCESS_READ)) {
+		end_native(s, REASON_PROCESS_NOT_READ);
+		return;
+	}
+	if (!configuration.native)
+		return;
+	for (int i = 0; i <= MAX_NATIVE_FRAMES / NATIVE_STEPS_AT_ONCE; i++)
+		if (walk_native_steps())
+			return;
+	/* Guesses that were taken back have used up the steps. */
+	end_native(s, REASON_NATIVE_TOO_DEEP);
 }
 
 /* The native section, once the walk is over. */

@@ -12,9 +12,10 @@
 
 #include "code_objects.h"
 #include "entries.h"
+#include "python_frames.h"
 
 enum {
-	PYTHON_STEPS_AT_ONCE = 32,
+	PYTHON_STEPS_AT_ONCE = 128,
 	/* Unit offsets have 28 bits, one of which is spent on -1. */
 	MAX_UNIT = (1 << 28) - 2,
 	/* f_executable of 3.14 and later: references are tagged in their two lowest bits. */
@@ -222,23 +223,22 @@ static __always_inline int search_owner(struct scratch *s)
 	return 0;
 }
 
-/* Where in its code object the frame in `frame_block` is: units, or bytes up to 3.9; -1 before the first instruction. The
- * code object is in `code_block`. */
+/* Where in its code object the frame in hand is: units, or bytes up to 3.9; -1 before the first instruction. Its
+ * code object is the one in `code`. */
 static __always_inline s64 find_unit(struct scratch *s, u64 code)
 {
 	const struct python_layout *layout = &s->process.layout;
-	u64 instruction = block_u64(s->frame_block, layout->frame_instruction, FRAME_BLOCK_BYTES);
+	u64 instruction = frame_u64(s, layout->frame_instruction);
 	u64 start = code + layout->code_instructions;
 	s64 unit;
 
 	if (layout->flags & LAYOUT_CALL_PER_FRAME) {
 		unit = (s32)instruction;
 	} else {
-		u32 copy = layout->frame_copy ? block_u64(s->frame_block, layout->frame_copy, FRAME_BLOCK_BYTES) : 0;
+		u32 copy = layout->frame_copy ? frame_u64(s, layout->frame_copy) : 0;
 
 		/* Free-threaded: _PyCodeArray is a count and so many pointers; the copy 0 is the code object's own. */
-		if (copy && read_user(&start, sizeof(start),
-				      block_u64(s->code_block, layout->code_copies, CODE_BLOCK_BYTES) + 8 + 8 * (u64)copy))
+		if (copy && read_user(&start, sizeof(start), s->code.copies + 8 + 8 * (u64)copy))
 			return -1;
 		unit = (s64)(instruction - start) >> 1;
 	}
@@ -250,15 +250,14 @@ static __always_inline s64 find_unit(struct scratch *s, u64 code)
 static __always_inline int ends_run_of_cframe(struct scratch *s, u64 previous)
 {
 	const struct python_layout *layout = &s->process.layout;
-	u32 marked = s->frame_block[layout->frame_is_entry & (FRAME_BLOCK_BYTES - 1)];
+	u32 marked = frame_u8(s, layout->frame_is_entry);
 
 	if (previous == s->python.boundary)
 		return marked ? RUN_ENDS : RUN_IS_TORN;
-	return marked && s->frame_block[layout->frame_owner & (FRAME_BLOCK_BYTES - 1)] != OWNED_BY_GENERATOR ? RUN_IS_TORN :
-														RUN_GOES_ON;
+	return marked && frame_u8(s, layout->frame_owner) != OWNED_BY_GENERATOR ? RUN_IS_TORN : RUN_GOES_ON;
 }
 
-/* After the frame in `frame_block`, whose word has been pushed: whether its run ends with it. */
+/* After the frame in hand, whose word has been pushed: whether its run ends with it. */
 static __always_inline int ends_run(struct scratch *s, u64 previous)
 {
 	const struct python_layout *layout = &s->process.layout;
@@ -268,27 +267,26 @@ static __always_inline int ends_run(struct scratch *s, u64 previous)
 	return layout->flags & LAYOUT_CFRAME_PER_RUN ? ends_run_of_cframe(s, previous) : RUN_GOES_ON;
 }
 
-/* Whether the generator's frame in `frame_block` has a value stack to go on with. Such a frame is in the chain when the
+/* Whether the generator's frame in hand has a value stack to go on with. Such a frame is in the chain when the
  * generator passes an exception on to another one; or when a trace function is called from it. */
 static __always_inline int is_suspended(struct scratch *s)
 {
 	const struct python_layout *layout = &s->process.layout;
 	u64 top;
 
-	if (!layout->frame_stack_top ||
-	    !(block_u64(s->code_block, layout->code_flags, CODE_BLOCK_BYTES) & ANY_GENERATOR))
+	if (!layout->frame_stack_top || !(s->code.flags & ANY_GENERATOR))
 		return 0;
-	top = block_u64(s->frame_block, layout->frame_stack_top, FRAME_BLOCK_BYTES);
+	top = frame_u64(s, layout->frame_stack_top);
 	return layout->flags & LAYOUT_CFRAME ? (s32)top >= 0 : top != 0;
 }
 
-/* The frame in `frame_block` is no Python frame, but the mark that C called here (3.12 and later). */
+/* The frame in hand is no Python frame, but the mark that C called here (3.12 and later). */
 static __always_inline int is_entry_frame(struct scratch *s)
 {
 	const struct python_layout *layout = &s->process.layout;
 
 	return !(layout->flags & (LAYOUT_CFRAME_PER_RUN | LAYOUT_CALL_PER_FRAME)) &&
-	       s->frame_block[layout->frame_owner & (FRAME_BLOCK_BYTES - 1)] >= layout->entry_owner;
+	       frame_u8(s, layout->frame_owner) >= layout->entry_owner;
 }
 
 /* One Python frame, or one native frame of the search for an owner: 0 go on, 1 the walk has ended. */
@@ -313,17 +311,17 @@ __noinline int walk_python_step(void)
 	size = layout->frame_size;
 	if (size > FRAME_BLOCK_BYTES)
 		size = FRAME_BLOCK_BYTES;
-	if ((s->python.frame & 7) || read_user(s->frame_block, size, s->python.frame))
+	if ((s->python.frame & 7) || read_frame(s, size))
 		return restart_or_end(s, REASON_PYTHON_UNREADABLE);
-	previous = block_u64(s->frame_block, layout->frame_previous, FRAME_BLOCK_BYTES);
+	previous = frame_u64(s, layout->frame_previous);
 	if (is_entry_frame(s)) {
 		if (end_run(s, s->python.frame))
 			return restart_or_end(s, REASON_PYTHON_CUT_OFF);
 		s->python.frame = previous;
 		return 0;
 	}
-	code = block_u64(s->frame_block, layout->frame_code, FRAME_BLOCK_BYTES) & ~(u64)REFERENCE_TAGS;
-	id = find_code(code);
+	code = frame_u64(s, layout->frame_code) & ~(u64)REFERENCE_TAGS;
+	id = meet_code(s, code);
 	if (id == CODE_NOT_CODE)
 		return restart_or_end(s, REASON_PYTHON_NOT_CODE);
 	if (id == CODE_UNREADABLE)
@@ -355,6 +353,7 @@ static __always_inline void prepare_python(struct scratch *s)
 	s->thread_states.count = 0;
 	s->thread_states.missing = 0;
 	s->thread_states.reason = 0;
+	s->serial++;
 	s->entries.is_started = 0;
 	s->entries.is_broken = 0;
 	s->entries.steps = 0;

@@ -9,10 +9,12 @@
 #include "maps.h"
 
 enum {
-	/* Words are hashed, compared and copied by so many, the last ones filled up with zeros: the verifier's work grows
-	 * faster than the number of turns of a loop that can end early, and 2,048 turns took it 0.1 s each. */
+	/* Words are hashed, compared and copied by so many, the last ones filled up with zeros. */
 	CHUNK_WORDS = 8,
-	CHUNKS = MAX_STACK_WORDS / CHUNK_WORDS,
+	/* The verifier's work grows faster than the number of turns of a loop that can end early (26,000 instructions for 512
+	 * turns of eight words): a function does so many, and is called as often as it takes. */
+	CHUNKS_AT_ONCE = 16,
+	BLOCKS = MAX_STACK_WORDS / CHUNK_WORDS / CHUNKS_AT_ONCE,
 };
 
 static __always_inline u32 word_count(struct scratch *s)
@@ -38,24 +40,40 @@ static __always_inline void fill_last_chunk(struct scratch *s)
 		s->stack.words[(count + i) & (MAX_STACK_WORDS - 1)] = 0;
 }
 
-__noinline u64 hash_stack(void)
+/* The end of the block's chunks that are there. */
+static __always_inline u32 block_end(u32 block, u32 chunks)
+{
+	u32 end = (block + 1) * CHUNKS_AT_ONCE;
+
+	return end < chunks ? end : chunks;
+}
+
+__noinline u64 hash_block(u64 hash, u32 block)
 {
 	struct scratch *s = find_scratch();
-	u64 hash = 0x9e3779b97f4a7c15ull;
-	u32 chunks;
+	u32 first = block * CHUNKS_AT_ONCE, end;
 
 	if (!s)
 		return 0;
-	hash ^= s->process.epoch;
-	chunks = chunk_count(s);
-	for (u32 i = 0; i < CHUNKS && i < chunks; i++) {
-		const u64 *words = chunk(s->stack.words, i, MAX_STACK_WORDS);
+	end = block_end(block, chunk_count(s));
+	for (u32 i = 0; i < CHUNKS_AT_ONCE && first + i < end; i++) {
+		const u64 *words = chunk(s->stack.words, first + i, MAX_STACK_WORDS);
 
 		for (u32 j = 0; j < CHUNK_WORDS; j++) {
 			hash = (hash ^ words[j]) * 0xff51afd7ed558ccdull;
 			hash ^= hash >> 32;
 		}
 	}
+	return hash;
+}
+
+static __always_inline u64 hash_stack(struct scratch *s)
+{
+	u64 hash = 0x9e3779b97f4a7c15ull ^ s->process.epoch;
+	u32 chunks = chunk_count(s);
+
+	for (u32 block = 0; block < BLOCKS && block * CHUNKS_AT_ONCE < chunks; block++)
+		hash = hash_block(hash, block);
 	return hash;
 }
 
@@ -71,6 +89,27 @@ static __always_inline u64 sections(struct scratch *s)
 {
 	return ((u64)s->stack.kernel_count << 24 | (u64)(s->stack.native_count & 0xfff) << 12 | (s->stack.python_count & 0xfff)) ^
 	       (u64)s->stack.native_skipped << 48 ^ (u64)s->stack.python_skipped << 32;
+}
+
+/* 1 when the words of the block are those in the cache from `position` on. */
+__noinline int is_known_block(u64 position, u32 block)
+{
+	struct scratch *s = find_scratch();
+	struct stack_cache *cache = find_stack_cache();
+	u32 first = block * CHUNKS_AT_ONCE, end;
+	u64 difference = 0;
+
+	if (!s || !cache)
+		return 0;
+	end = block_end(block, chunk_count(s));
+	for (u32 i = 0; i < CHUNKS_AT_ONCE && first + i < end; i++) {
+		const u64 *known_words = chunk(cache->words, position + first + i, STACK_CACHE_WORDS);
+		const u64 *words = chunk(s->stack.words, first + i, MAX_STACK_WORDS);
+
+		for (u32 j = 0; j < CHUNK_WORDS; j++)
+			difference |= known_words[j] ^ words[j];
+	}
+	return !difference;
 }
 
 /* 1 when the slot holds exactly the stack in hand. */
@@ -91,15 +130,27 @@ __noinline int is_known_stack(u64 hash, u32 slot)
 	    known->epoch != s->process.epoch ||
 	    cache->head - position > STACK_CACHE_WORDS / CHUNK_WORDS)
 		return 0;
-	for (u32 i = 0; i < CHUNKS && i < chunks; i++) {
-		const u64 *known_words = chunk(cache->words, position + i, STACK_CACHE_WORDS);
-		const u64 *words = chunk(s->stack.words, i, MAX_STACK_WORDS);
-		u64 difference = 0;
+	for (u32 block = 0; block < BLOCKS && block * CHUNKS_AT_ONCE < chunks; block++)
+		if (!is_known_block(position, block))
+			return 0;
+	return 1;
+}
+
+__noinline int remember_block(u64 position, u32 block)
+{
+	struct scratch *s = find_scratch();
+	struct stack_cache *cache = find_stack_cache();
+	u32 first = block * CHUNKS_AT_ONCE, end;
+
+	if (!s || !cache)
+		return 0;
+	end = block_end(block, chunk_count(s));
+	for (u32 i = 0; i < CHUNKS_AT_ONCE && first + i < end; i++) {
+		u64 *known_words = chunk(cache->words, position + first + i, STACK_CACHE_WORDS);
+		const u64 *words = chunk(s->stack.words, first + i, MAX_STACK_WORDS);
 
 		for (u32 j = 0; j < CHUNK_WORDS; j++)
-			difference |= known_words[j] ^ words[j];
-		if (difference)
-			return 0;
+			known_words[j] = words[j];
 	}
 	return 1;
 }
@@ -118,13 +169,8 @@ __noinline int remember_stack(u64 hash, u32 slot)
 	known = &cache->slots[slot & (STACK_CACHE_SLOTS - 1)];
 	chunks = chunk_count(s);
 	position = cache->head;
-	for (u32 i = 0; i < CHUNKS && i < chunks; i++) {
-		u64 *known_words = chunk(cache->words, position + i, STACK_CACHE_WORDS);
-		const u64 *words = chunk(s->stack.words, i, MAX_STACK_WORDS);
-
-		for (u32 j = 0; j < CHUNK_WORDS; j++)
-			known_words[j] = words[j];
-	}
+	for (u32 block = 0; block < BLOCKS && block * CHUNKS_AT_ONCE < chunks; block++)
+		remember_block(position, block);
 	cache->head = position + chunks;
 	known->hash = hash;
 	known->position = position;
@@ -164,7 +210,7 @@ static __always_inline void send_sample(struct scratch *s)
 	u32 slot;
 
 	fill_last_chunk(s);
-	hash = hash_stack();
+	hash = hash_stack(s);
 	slot = hash & (STACK_CACHE_SLOTS - 1);
 	s->stack.sample.slot = slot;
 	if (word_count(s) && is_known_stack(hash, slot)) {

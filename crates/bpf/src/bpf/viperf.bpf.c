@@ -1,40 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 OR MIT
 //
-// viperf's programs: one that takes a sample, three that follow the life of processes.
+// viperf's programs: one that takes a sample, four that follow the life of processes.
 #include "maps.h"
 #include "native_walk.h"
 #include "python_walk.h"
 #include "stack_cache.h"
+#include "gil.h"
+#include "targets.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
 /* The user registers of the interrupted thread, whether it ran in user space or in the kernel. */
 static __always_inline int read_registers(struct scratch *s, struct task_struct *task)
 {
-	struct pt_regs *registers = (void *)bpf_task_pt_regs(task);
-
-	return bpf_probe_read_kernel(&s->registers, sizeof(s->registers), registers);
-}
-
-static __always_inline void walk_native(struct scratch *s)
-{
-	s->native.ip = s->registers.by_position[SAVED_IP];
-	s->native.sp = s->registers.by_position[SAVED_SP];
-	s->native.bp = s->registers.by_position[SAVED_BP];
-	s->native.innermost = 1;
-	s->native.exact_ip = 1;
-	s->native.bp_known = 1;
-	if (!(s->process.flags & PROCESS_READ)) {
-		end_native(s, REASON_PROCESS_NOT_READ);
-		return;
-	}
-	if (!configuration.native)
-		return;
-	for (int i = 0; i <= MAX_NATIVE_FRAMES / NATIVE_STEPS_AT_ONCE; i++)
-		if (walk_native_steps())
-			return;
-	/* Guesses that were taken back have used up the steps. */
-	end_native(s, REASON_NATIVE_TOO_DEEP);
+	return bpf_probe_read_kernel(&s->registers, sizeof(s->registers), find_user_registers(task));
 }
 
 /* Half way through execve the old program's memory is gone and the new one's is not in use: there is no user stack. */
@@ -44,33 +23,33 @@ static __always_inline int has_lost_its_memory(struct scratch *s, struct task_st
 	       s->native.frames <= 1 && bpf_core_field_exists(task->in_execve) && BPF_CORE_READ_BITFIELD_PROBED(task, in_execve);
 }
 
-static __always_inline void report_process(u32 kind, u32 tgid, u32 parent, u32 epoch)
-{
-	struct process_record record = {
-		.header = { .kind = kind, .size = sizeof(record) },
-		.time_ns = bpf_ktime_get_ns(),
-		.tgid = tgid,
-		.parent_tgid = parent,
-		.epoch = epoch,
-	};
-
-	if (bpf_ringbuf_output(&records, &record, sizeof(record), BPF_RB_FORCE_WAKEUP))
-		__sync_fetch_and_add(&lost[LOST_PROCESS_EVENTS], 1);
-}
-
-/* The walk met an address in no known mapping, or none is known: user space can walk on once it has read them. */
+/* The walk met an address in no known mapping, or none is known: user space can walk on once it has read them. Or it
+ * could not get through a place whose row only its instructions can tell, at which nobody has looked yet. */
 static __always_inline int is_deferred(struct scratch *s)
 {
-	return configuration.native && !(s->process.flags & PROCESS_NEVER_DEFER) &&
+	if (s->native.awaits_more && (s->native.end_reason || s->native.has_gap))
+		return 1;
+	return configuration.native && (s->native.awaits_rows || !(s->process.flags & PROCESS_NEVER_DEFER)) &&
 	       (s->native.end_reason == REASON_NATIVE_NO_MAPPING || s->native.end_reason == REASON_PROCESS_NOT_READ);
+}
+
+/* Above where the first thread's stack began lie the program's arguments; the loader may move it up by a few words. */
+#define ABOVE_START_OF_STACK 256
+
+/* How much of the stack there is from `start` on, at most: known for the first thread of a process only. */
+static __always_inline u32 find_stack_size(u64 start)
+{
+	u64 end = BPF_CORE_READ(current_task(), mm, start_stack) + ABOVE_START_OF_STACK;
+
+	return end > start && end - start < CAPTURE_BYTES ? end - start : CAPTURE_BYTES;
 }
 
 /* Registers and stack as the walk met them. */
 static __always_inline void send_capture(struct scratch *s)
 {
-	u32 zero = 0, size;
+	u32 zero = 0, size, limit;
 	struct capture_record *capture = bpf_map_lookup_elem(&captures, &zero);
-	u64 sp = s->registers.by_position[SAVED_SP];
+	u64 sp = s->registers.by_position[SAVED_SP], start = sp - RED_ZONE_BYTES;
 
 	if (!capture)
 		return;
@@ -78,7 +57,11 @@ static __always_inline void send_capture(struct scratch *s)
 	capture->tgid = s->stack.sample.tgid;
 	capture->cpu = s->stack.sample.cpu;
 	capture->captured = 0;
-	capture->reserved = 0;
+	/* The page below may not be there. */
+	if ((sp & 4095) < RED_ZONE_BYTES && read_user(capture->stack, sizeof(u64), start))
+		start = sp;
+	limit = find_stack_size(start);
+	capture->below = sp - start;
 	capture->ip = s->registers.by_position[SAVED_IP];
 	capture->sp = sp;
 	capture->bp = s->registers.by_position[SAVED_BP];
@@ -91,15 +74,19 @@ static __always_inline void send_capture(struct scratch *s)
 	/* A block with one page that is not there fails whole: page by page, the first one only to its end. */
 	for (int page = 0; page < CAPTURE_BYTES / 4096; page++) {
 		u32 captured = capture->captured;
-		u32 size = 4096 - ((sp + captured) & 4095);
+		u32 size = 4096 - ((start + captured) & 4095);
 
-		if (captured > CAPTURE_BYTES - 4096 || size > 4096 || read_user(capture->stack + captured, size, sp + captured))
+		if (captured >= limit || captured > CAPTURE_BYTES - 4096 || size > 4096 || read_user(capture->stack + captured, size, start + captured))
 			break;
 		capture->captured = captured + size;
 	}
 	size = capture->captured;
+	/* What is above is not sent: the ring has to hold the captures of a process that has just started. */
+	if (size > limit)
+		size = limit;
 	if (size > CAPTURE_BYTES)
 		size = CAPTURE_BYTES;
+	capture->captured = size;
 	size += __builtin_offsetof(struct capture_record, stack);
 	capture->header.size = size;
 	/* User space is waited for: the next samples of this process lack the same mapping. */
@@ -111,12 +98,13 @@ int on_cpu_sample(struct bpf_perf_event_data *context)
 {
 	u64 pid_tgid = bpf_get_current_pid_tgid();
 	u32 tgid = pid_tgid >> 32;
-	struct task_struct *task = (void *)bpf_get_current_task_btf();
-	struct process *process = bpf_map_lookup_elem(&processes, &tgid);
+	struct task_struct *task = current_task();
+	struct process *process = find_target(task, tgid);
 	struct scratch *s;
+	int has_memory;
 	long size;
 
-	if (!process || !(process->flags & PROCESS_TARGET))
+	if (!process)
 		return 0;
 	s = find_scratch();
 	if (!s)
@@ -137,12 +125,15 @@ int on_cpu_sample(struct bpf_perf_event_data *context)
 	s->stack.native_count = 0;
 	s->stack.python_count = 0;
 	s->borrowed = 0;
+	/* Threads of the kernel and processes that end have none, and no user stack; user space lets the mappings of those that
+	 * have ended go. */
+	has_memory = BPF_CORE_READ(task, mm) != 0 && !process->last_thread;
 	prepare_python(s);
-	if (read_registers(s, task))
+	if (has_memory && read_registers(s, task))
 		end_native(s, REASON_NATIVE_UNREADABLE);
-	else
+	else if (has_memory)
 		walk_native(s);
-	if (has_lost_its_memory(s, task)) {
+	if (!has_memory || has_lost_its_memory(s, task)) {
 		s->native.frames = 0;
 		s->native.end_reason = 0;
 		s->process.flags &= ~PROCESS_PYTHON;
@@ -168,6 +159,8 @@ int on_cpu_sample(struct bpf_perf_event_data *context)
 	s->stack.native_count = s->native.words;
 	s->stack.native_skipped = s->native.skipped;
 	close_python(s);
+	if (configuration.gil)
+		s->stack.sample.flags |= read_gil();
 	if (!s->deferred)
 		send_sample(s);
 	else if (send_whole(s))
@@ -188,10 +181,16 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 	if (parent_tgid == child_tgid)
 		return 0;
 	known = bpf_map_lookup_elem(&processes, &parent_tgid);
-	if (!known || !(configuration.follow_children || (known->flags & PROCESS_STARTS_TARGET)))
+	if (!known || !(configuration.follow_children || (known->flags & PROCESS_STARTS_TARGET))) {
+		/* The number has a new owner before the old one was let go. */
+		known = bpf_map_lookup_elem(&processes, &child_tgid);
+		if (known && known->last_thread)
+			bpf_map_delete_elem(&processes, &child_tgid);
 		return 0;
+	}
 	copy = *known;
-	copy.epoch = __sync_fetch_and_add(&next_epoch, 1);
+	copy.epoch = new_epoch();
+	copy.last_thread = 0;
 	if (bpf_map_update_elem(&processes, &child_tgid, &copy, BPF_ANY))
 		__sync_fetch_and_add(&lost[LOST_PROCESS_EVENTS], 1);
 	else
@@ -209,7 +208,7 @@ int BPF_PROG(process_exec, struct task_struct *task)
 
 	if (known) {
 		fresh.flags = known->flags & (PROCESS_TARGET | PROCESS_STARTS_TARGET) ? PROCESS_TARGET : 0;
-		fresh.epoch = __sync_fetch_and_add(&next_epoch, 1);
+		fresh.epoch = new_epoch();
 		if (bpf_map_update_elem(&processes, &tgid, &fresh, BPF_ANY))
 			__sync_fetch_and_add(&lost[LOST_PROCESS_EVENTS], 1);
 	}
@@ -222,10 +221,29 @@ SEC("tp_btf/sched_process_exit")
 int BPF_PROG(process_exit, struct task_struct *task)
 {
 	u32 tgid = task->tgid;
+	struct process *known;
 
 	/* The last thread: the count has been lowered before this tracepoint (kernel/exit.c, do_exit). */
-	if (task->signal->live.counter != 0 || bpf_map_delete_elem(&processes, &tgid))
+	if (task->signal->live.counter != 0)
 		return 0;
+	known = bpf_map_lookup_elem(&processes, &tgid);
+	if (!known)
+		return 0;
+	/* From Linux 6.16 on its memory is given back after this, which takes a short process up to a tenth of its time
+	 * (https://github.com/torvalds/linux/blob/v6.16/kernel/exit.c, do_exit: exit_mm). */
+	known->last_thread = task->pid;
 	report_process(RECORD_EXIT, tgid, 0, 0);
+	return 0;
+}
+
+/* Called for each thread when no CPU has to do with it any longer; by then its number may be another's. */
+SEC("tp_btf/sched_process_free")
+int BPF_PROG(process_free, struct task_struct *task)
+{
+	u32 tgid = task->tgid, thread = task->pid;
+	struct process *ended = bpf_map_lookup_elem(&processes, &tgid);
+
+	if (ended && ended->last_thread == thread)
+		bpf_map_delete_elem(&processes, &tgid);
 	return 0;
 }

@@ -1,16 +1,20 @@
 //! `viperf diff`: what changed between two profiles.
 
+mod written;
+
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use viperf_profile::Normalization;
+use viperf_profile::{Normalization, Pair};
 use viperf_report::{DiffOptions, DiffReport};
 
 use crate::exit::{ExitStatus, Failure};
 use crate::report::{
     FilterArguments, FormArguments, failure, parse_percent, quoted, read_filtered,
 };
-use crate::terminal;
+use crate::{progress, terminal};
+
+use written::DiffFormat;
 
 /// `viperf diff`.
 #[derive(Debug, Args)]
@@ -39,6 +43,15 @@ pub(crate) struct DiffArguments {
     #[arg(long)]
     all: bool,
 
+    /// Write to FILE, in the format of its name: .html is a page, .folded are stacks with both counts, .json, .md and .txt
+    /// are what is printed; `-` is standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Write this format, whatever FILE is called: `html`, `folded`, `json`, `md`, `txt`
+    #[arg(long, value_name = "FORMAT", requires = "output")]
+    format: Option<DiffFormat>,
+
     #[command(flatten)]
     filter: FilterArguments,
 
@@ -50,6 +63,15 @@ pub(crate) struct DiffArguments {
 enum Normalize {
     Samples,
     Time,
+}
+
+impl From<Normalize> for Normalization {
+    fn from(by: Normalize) -> Self {
+        match by {
+            Normalize::Samples => Self::Samples,
+            Normalize::Time => Self::Time,
+        }
+    }
 }
 
 /// Compares, and fails if something grew too much.
@@ -65,28 +87,36 @@ pub(crate) fn run(arguments: &DiffArguments) -> Result<ExitStatus, Failure> {
         }
     }
     let options = DiffOptions {
-        normalization: match arguments.normalize {
-            Normalize::Samples => Normalization::Samples,
-            Normalize::Time => Normalization::Time,
-        },
+        normalization: arguments.normalize.into(),
         limit: arguments.limit,
         fail_above: arguments.fail_above,
         all: arguments.all,
     };
-    let report = DiffReport::new(&base, &new, &options).map_err(failure)?;
+    let wanted = written::Wanted::check(arguments)?;
+    let report = progress::during("comparing", || DiffReport::new(&base, &new, &options));
+    let report = report.map_err(failure)?;
+    if let Some(wanted) = wanted {
+        let pair = Pair::new(&base, &new).map_err(|error| Failure::failed(error.to_string()))?;
+        drop((base, new));
+        wanted.write(&pair, &report, arguments)?;
+        return match report.failure() {
+            Some(grew) => Err(Failure::failed(grew)),
+            None => Ok(ExitStatus::DONE),
+        };
+    }
     let form = arguments.form.resolve();
     let text = form.choose(
         |style| report.text(style),
         || report.json(),
         || report.markdown(),
     );
-    terminal::print(text.as_bytes())?;
+    form.print(&text)?;
     if let Some(grew) = report.failure() {
         return Err(Failure::failed(grew));
     }
-    if let Some(row) = report.functions.first().filter(|_| form.is_terminal) {
-        terminal::say(&format!(
-            "next: viperf report {} --callers {}",
+    if let Some(row) = report.functions.first() {
+        terminal::suggest_below_text(&format!(
+            "viperf report {} --callers {}",
             quoted(&arguments.new),
             crate::report::plain_or_example(&row.name)
         ));

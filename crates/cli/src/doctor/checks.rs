@@ -11,18 +11,30 @@ use viperf_process::{
 
 use crate::exit::{KERNEL_LACKS, NOT_PERMITTED, code_of, describe, three_ways};
 
-/// The first kernel whose BPF programs can read the user registers of a thread that is in the kernel
-/// (`bpf_task_pt_regs`): <https://github.com/torvalds/linux/commit/dd6e10fbd9fb>.
-const OLDEST_KERNEL: (u32, u32) = (5, 15);
+/// The first kernel that viperf has been run on; it has what cannot be replaced: the ring buffer and
+/// the capabilities for BPF (both 5.8).
+const OLDEST_KERNEL: (u32, u32) = (5, 10);
+
+/// From here on there is nothing to replace: <https://github.com/torvalds/linux/commit/dd6e10fbd9fb>.
+const WHOLE_KERNEL: (u32, u32) = (5, 15);
+
+/// Until here the memory of BPF maps counts as locked memory, which has a limit; from 5.11 on it counts for the cgroup.
+const LOCKED_MEMORY_KERNEL: (u32, u32) = (5, 10);
 
 /// What `viperf record` needs.
 const NEEDED: [Capability; 3] = [Capability::BPF, Capability::PERFMON, Capability::SYS_PTRACE];
 
-/// What makes its results better: files behind other users' mappings, kernel symbols.
-const USEFUL: [Capability; 3] = [
-    Capability::DAC_READ_SEARCH,
-    Capability::CHECKPOINT_RESTORE,
-    Capability::SYSLOG,
+/// What makes its results better, and what is missing without it.
+const USEFUL: [(Capability, &str); 3] = [
+    (
+        Capability::DAC_READ_SEARCH,
+        "no names and no Python frames of files that only their owner may read",
+    ),
+    (
+        Capability::CHECKPOINT_RESTORE,
+        "no names and no Python frames of files that were deleted or replaced",
+    ),
+    (Capability::SYSLOG, "kernel frames have no names"),
 ];
 
 /// As many processes are named; the rest is counted.
@@ -74,7 +86,11 @@ pub(super) fn run_checks() -> Vec<Check> {
     vec![
         check_kernel(read_line("/proc/sys/kernel/osrelease").as_deref()),
         check_type_information(Path::new("/sys/kernel/btf/vmlinux").exists()),
-        check_capabilities(held),
+        check_capabilities(
+            held,
+            read_line("/proc/sys/kernel/osrelease")
+                .and_then(|release| parse_kernel_version(&release)),
+        ),
         check_lockdown(read_line("/sys/kernel/security/lockdown").as_deref()),
         check_perf_events(
             read_line("/proc/sys/kernel/perf_event_paranoid").as_deref(),
@@ -110,10 +126,16 @@ fn check_kernel(release: Option<&str>) -> Check {
         Some(_) => Verdict::Well,
         None => Verdict::limited("the version cannot be told; the check `programs` decides"),
     };
+    let older = match version {
+        Some(version) if (OLDEST_KERNEL..WHOLE_KERNEL).contains(&version) => {
+            ", with the programs for kernels before 5.15"
+        }
+        _ => "",
+    };
     Check {
         name: "kernel",
         verdict,
-        found: format!("Linux {}", release.unwrap_or("unknown")),
+        found: format!("Linux {}{older}", release.unwrap_or("unknown")),
     }
 }
 
@@ -146,30 +168,33 @@ fn check_type_information(present: bool) -> Check {
     }
 }
 
-fn check_capabilities(held: Option<Capabilities>) -> Check {
-    let missing = |wanted: &[Capability]| match held {
-        Some(held) => held.missing(wanted),
-        None => wanted.to_vec(),
-    };
-    let names = |capabilities: &[Capability]| -> String {
-        let names: Vec<&str> = capabilities.iter().map(|one| one.name()).collect();
-        format!("{} missing", names.join(", "))
-    };
-    let (verdict, found) = match (missing(&NEEDED), missing(&USEFUL)) {
-        (needed, _) if !needed.is_empty() => (
-            Verdict::Missing {
-                code: NOT_PERMITTED,
-                remedy: three_ways(),
-            },
-            names(&needed),
-        ),
-        (_, useful) if !useful.is_empty() => (
-            Verdict::limited(
-                "some libraries and kernel functions will have no names; add these capabilities as well",
-            ),
-            names(&useful),
-        ),
-        _ => (Verdict::Well, "all that are used".to_owned()),
+fn check_capabilities(held: Option<Capabilities>, kernel: Option<(u32, u32)>) -> Check {
+    let is_missing = |wanted: &Capability| !held.is_some_and(|held| held.has(*wanted));
+    let mut needed = NEEDED.to_vec();
+    if kernel.is_some_and(|kernel| kernel <= LOCKED_MEMORY_KERNEL) {
+        needed.push(Capability::SYS_RESOURCE);
+    }
+    needed.retain(is_missing);
+    let useful: Vec<_> = USEFUL.iter().filter(|(one, _)| is_missing(one)).collect();
+    let names = |capabilities: Vec<&str>| format!("{} missing", capabilities.join(", "));
+    let (verdict, found) = if !needed.is_empty() {
+        let verdict = Verdict::Missing {
+            code: NOT_PERMITTED,
+            remedy: three_ways(),
+        };
+        (
+            verdict,
+            names(needed.iter().map(|one| one.name()).collect()),
+        )
+    } else if !useful.is_empty() {
+        let lost: Vec<_> = useful
+            .iter()
+            .map(|(one, lost)| format!("without {one}: {lost}"))
+            .collect();
+        let found = names(useful.iter().map(|(one, _)| one.name()).collect());
+        (Verdict::limited(&lost.join("\n")), found)
+    } else {
+        (Verdict::Well, "all that are used".to_owned())
     };
     Check {
         name: "capabilities",
@@ -381,7 +406,13 @@ mod tests {
         assert_eq!(parse_kernel_version("6.12"), Some((6, 12)));
         assert_eq!(parse_kernel_version("unknown"), None);
         assert_eq!(check_kernel(Some("5.4.0-1")).verdict.exit_code(), Some(5));
-        assert_eq!(check_kernel(Some("5.15.1")).verdict.exit_code(), None);
+        assert_eq!(check_kernel(Some("5.10.0-46")).verdict.exit_code(), None);
+        assert!(
+            check_kernel(Some("5.10.0-46"))
+                .found
+                .contains("before 5.15")
+        );
+        assert_eq!(check_kernel(Some("5.15.1")).found, "Linux 5.15.1");
         assert_eq!(check_kernel(Some("10.2")).verdict.exit_code(), None);
     }
 
@@ -393,9 +424,15 @@ mod tests {
 
     #[test]
     fn unknown_capabilities_count_as_missing() {
-        let check = check_capabilities(None);
+        let check = check_capabilities(None, Some((6, 1)));
         assert_eq!(check.verdict.exit_code(), Some(3));
         assert_eq!(check.found, "CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE missing");
+    }
+
+    #[test]
+    fn locked_memory_is_a_matter_of_old_kernels() {
+        let check = check_capabilities(None, Some((5, 10)));
+        assert!(check.found.contains("CAP_SYS_RESOURCE"), "{}", check.found);
     }
 
     #[test]

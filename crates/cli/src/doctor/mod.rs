@@ -25,9 +25,10 @@ pub(crate) fn run(arguments: &DoctorArguments) -> Result<ExitStatus, Failure> {
         false => report::checks_as_text(&checks),
     };
     terminal::print(text.as_bytes())?;
-    let code = checks
-        .iter()
-        .filter_map(|check| check.verdict.exit_code())
-        .max();
-    Ok(ExitStatus(code.unwrap_or(0)))
+    let codes = checks.iter().filter_map(|check| check.verdict.exit_code());
+    let code = codes.max().unwrap_or(0);
+    if code == 0 && !json {
+        terminal::suggest_below_text("viperf record -- python3 app.py");
+    }
+    Ok(ExitStatus(code))
 }

@@ -15,13 +15,13 @@ const POLL: Duration = Duration::from_millis(20);
 ///
 /// Its time under the profiler is over (`--duration`, or a signal), its life is its own: it is not
 /// ended. A signal that reached viperf alone is passed on, as a shell or a service manager means it.
-pub(super) fn wait_for_command(
+pub(crate) fn wait_for_command(
     mut command: Child,
     signals: &StopSignals,
 ) -> io::Result<ExitStatus> {
     let mut passed_on = 0;
     if signals.received() == 0 {
-        terminal::say("the command goes on, and viperf waits for its end");
+        terminal::tell("the command goes on, and viperf waits for its end");
     }
     loop {
         if let Some(status) = command.try_wait()? {
@@ -37,7 +37,7 @@ pub(super) fn wait_for_command(
 }
 
 /// Sends `signal` to the command.
-fn pass_on(command: &Child, signal: i32) {
+pub(crate) fn pass_on(command: &Child, signal: i32) {
     if let Ok(pid) = libc::pid_t::try_from(command.id()) {
         // SAFETY: sends a signal, to a child that has not been waited for, so that its pid is still its own; no memory
         // is involved.

@@ -1,15 +1,19 @@
 //! What the arguments of `viperf record` mean on this machine.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use viperf_agent::{RecordOptions, Target};
-use viperf_encode::Options;
+use viperf_agent::RecordOptions;
+use viperf_encode::{Format, Options};
 
+use super::growing_file;
+use super::live::{self, LivePage};
 use crate::arguments::{OutputArguments, RecordArguments};
 use crate::exit::Failure;
 use crate::file_name::default_file_name;
 use crate::output::{Destination, choose_format, encode_options};
 use crate::output_format::OutputFormat;
+use crate::sources::SourceArguments;
 
 /// Everything decided before the first sample.
 #[derive(Debug)]
@@ -20,18 +24,21 @@ pub(super) struct RecordPlan {
     pub(super) destination: Destination,
     /// Where `--stats` goes.
     pub(super) statistics: Option<Destination>,
+    /// The page that is served meanwhile.
+    pub(super) live: Option<LivePage>,
     /// The current folder, left away from names that are shown.
     pub(super) folder: PathBuf,
+    /// Read source text where the target has it.
+    pub(super) embed_source: bool,
+    /// Where else source text may be taken from.
+    pub(super) sources: SourceArguments,
 }
 
 impl RecordPlan {
     /// Chooses target, format and file, and finds out whether the files can be written.
     pub(super) fn resolve(arguments: RecordArguments) -> Result<Self, Failure> {
         let RecordArguments {
-            pids,
-            // What no target means, said aloud.
-            all: _,
-            no_children,
+            targets,
             rate,
             duration,
             output: OutputArguments { output, format },
@@ -39,10 +46,16 @@ impl RecordPlan {
             no_kernel,
             inlines,
             shape,
+            embed_source,
+            sources,
+            max_cpu,
+            max_memory,
+            live,
+            port,
+            open,
             stats,
-            command,
         } = arguments;
-        let target = choose_target(pids, command);
+        let target = targets.target();
         let (path, format) = match output {
             Some(path) => {
                 let format = choose_format(format, &path)?;
@@ -60,48 +73,30 @@ impl RecordPlan {
                 duration,
                 native: !no_native,
                 kernel: !no_kernel,
-                follow_children: !no_children,
+                follow_children: !targets.no_children,
+                name: targets.comm,
                 inlined_functions: inlines,
+                max_cpu,
+                max_memory,
+                grow_every: grow_every(live, format),
+                command_output: None,
             },
             format,
             encode_options: encode_options(shape),
+            live: live.then_some(LivePage { port, open }),
             destination: Destination::check(&path)?,
             statistics: stats.as_deref().map(Destination::check).transpose()?,
             folder: std::env::current_dir().unwrap_or_default(),
+            embed_source,
+            sources,
         })
     }
 }
 
-fn choose_target(mut pids: Vec<u32>, command: Vec<std::ffi::OsString>) -> Target {
-    if !command.is_empty() {
-        return Target::Command(command);
-    }
-    if pids.is_empty() {
-        return Target::EveryPython;
-    }
-    pids.sort_unstable();
-    pids.dedup();
-    Target::Pids(pids)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn without_a_target_every_python_is_meant() {
-        assert!(matches!(choose_target(vec![], vec![]), Target::EveryPython));
-        assert!(matches!(
-            choose_target(vec![], vec!["x".into()]),
-            Target::Command(_)
-        ));
-    }
-
-    #[test]
-    fn a_process_named_twice_is_one_target() {
-        let Target::Pids(pids) = choose_target(vec![2, 1, 2], vec![]) else {
-            panic!("not processes");
-        };
-        assert_eq!(pids, [1, 2]);
+/// How often what is new is wanted: a live page and the native file want it, the other formats are written at the end.
+fn grow_every(is_live: bool, format: OutputFormat) -> Option<Duration> {
+    match format {
+        OutputFormat::Encoded(Format::Viperf) => Some(growing_file::GROW_EVERY),
+        _ => is_live.then_some(live::GROW_EVERY),
     }
 }

@@ -10,7 +10,7 @@ use signal_hook::low_level;
 
 /// What the signals have asked for so far.
 #[derive(Debug, Default)]
-pub(super) struct StopSignals {
+pub(crate) struct StopSignals {
     stop: AtomicBool,
     received: AtomicI32,
     command_was_told: AtomicBool,
@@ -22,7 +22,7 @@ impl StopSignals {
     /// Ctrl-C on a terminal also reaches a command that viperf started there. The command decides what
     /// it means, and viperf goes on until the command has ended; pressed again, viperf stops sampling,
     /// and a third time it aborts.
-    pub(super) fn install(runs_command: bool) -> io::Result<Arc<Self>> {
+    pub(crate) fn install(runs_command: bool) -> io::Result<Arc<Self>> {
         // A parent may have left it ignored: then the kernel would reap the command, and its exit code be lost.
         // SAFETY: restores the default of a signal for which there is no handler.
         unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
@@ -45,12 +45,12 @@ impl StopSignals {
     }
 
     /// True once the recording shall end.
-    pub(super) fn stop(&self) -> &AtomicBool {
+    pub(crate) fn stop(&self) -> &AtomicBool {
         &self.stop
     }
 
     /// The last signal that reached viperf but not its command, 0 if none has.
-    pub(super) fn received(&self) -> i32 {
+    pub(crate) fn received(&self) -> i32 {
         self.received.load(Ordering::SeqCst)
     }
 

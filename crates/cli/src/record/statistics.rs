@@ -21,6 +21,15 @@ struct StatisticsJson<'a> {
     user_cpu_ms: f64,
     peak_rss_bytes: u64,
     bpf_map_bytes: u64,
+    unwind_row_bytes: u64,
+    unwind_tables_evicted: u64,
+    unwind_tables_reloaded: u64,
+    unwind_tables_without_room: u64,
+    samples_deferred: u64,
+    longest_deferral_ms: f64,
+    /// `null` if it was never lowered.
+    lowest_rate_hz: Option<u32>,
+    cpu_share: f64,
     /// `null` if there was no sample.
     time_to_first_sample_ms: Option<f64>,
 }
@@ -39,6 +48,14 @@ pub(super) fn encode_statistics(statistics: &Statistics) -> Result<Vec<u8>, Fail
         user_cpu_ms,
         peak_rss_bytes,
         bpf_map_bytes,
+        unwind_row_bytes,
+        unwind_tables_evicted,
+        unwind_tables_reloaded,
+        unwind_tables_without_room,
+        samples_deferred,
+        longest_deferral_ms,
+        lowest_rate_hz,
+        cpu_share,
         time_to_first_sample_ms,
     } = statistics;
     let json = StatisticsJson {
@@ -53,6 +70,14 @@ pub(super) fn encode_statistics(statistics: &Statistics) -> Result<Vec<u8>, Fail
         user_cpu_ms: *user_cpu_ms,
         peak_rss_bytes: *peak_rss_bytes,
         bpf_map_bytes: *bpf_map_bytes,
+        unwind_row_bytes: *unwind_row_bytes,
+        unwind_tables_evicted: *unwind_tables_evicted,
+        unwind_tables_reloaded: *unwind_tables_reloaded,
+        unwind_tables_without_room: *unwind_tables_without_room,
+        samples_deferred: *samples_deferred,
+        longest_deferral_ms: *longest_deferral_ms,
+        lowest_rate_hz: *lowest_rate_hz,
+        cpu_share: *cpu_share,
         time_to_first_sample_ms: *time_to_first_sample_ms,
     };
     let mut bytes = serde_json::to_vec_pretty(&json)
@@ -92,6 +117,14 @@ mod tests {
             "user_cpu_ms",
             "peak_rss_bytes",
             "bpf_map_bytes",
+            "unwind_row_bytes",
+            "unwind_tables_evicted",
+            "unwind_tables_reloaded",
+            "unwind_tables_without_room",
+            "samples_deferred",
+            "longest_deferral_ms",
+            "lowest_rate_hz",
+            "cpu_share",
             "time_to_first_sample_ms",
         ];
         documented.sort_unstable();

@@ -19,6 +19,13 @@ pub(super) fn render(statistics: &Statistics, options: &RecordOptions) -> String
     add_reasons(&mut text, statistics);
     add_rate(&mut text, statistics, options);
     add_cost(&mut text, statistics);
+    if let Some(allowed) = options.max_cpu {
+        add_row(
+            &mut text,
+            "budget",
+            &describe_budget(statistics.cpu_share, allowed),
+        );
+    }
     if statistics.samples == 0 {
         add_row(&mut text, "why none", why_no_samples(&options.target));
     }
@@ -130,6 +137,10 @@ fn add_rate(text: &mut String, statistics: &Statistics, options: &RecordOptions)
         "{:.1} samples per second over all targets, at {} Hz",
         statistics.rate_achieved, options.rate_hz
     );
+    let rate = match statistics.lowest_rate_hz {
+        Some(lowest) => format!("{rate}, lowered to {lowest} Hz at times to keep --max-cpu"),
+        None => rate,
+    };
     add_row(text, "rate", &rate);
     if let Some(first) = statistics.time_to_first_sample_ms {
         add_row(
@@ -149,12 +160,60 @@ fn add_cost(text: &mut String, statistics: &Statistics) {
         show_bytes(statistics.bpf_map_bytes)
     );
     add_row(text, "cost", &cost);
+    add_tables(text, statistics);
+}
+
+/// What was used of the CPU time of all CPUs, beside what was allowed.
+fn describe_budget(used: f64, allowed: f64) -> String {
+    let percent = |share: f64| format!("{:.2} %", 100.0 * share);
+    let is_over = match used > allowed {
+        true => "; unwind tables and names, which no rate makes less, took more",
+        false => "",
+    };
+    format!(
+        "{} of all CPUs was used, {} is allowed{is_over}",
+        percent(used),
+        percent(allowed)
+    )
+}
+
+/// Unwind tables that came and went, where memory was short.
+fn add_tables(text: &mut String, statistics: &Statistics) {
+    let Statistics {
+        unwind_row_bytes,
+        unwind_tables_evicted,
+        unwind_tables_reloaded,
+        unwind_tables_without_room,
+        ..
+    } = statistics;
+    if *unwind_tables_evicted == 0 && *unwind_tables_without_room == 0 {
+        return;
+    }
+    let mut tables = format!(
+        "{}; {} made room for others, {} came back",
+        show_bytes(*unwind_row_bytes),
+        show_count(*unwind_tables_evicted),
+        show_count(*unwind_tables_reloaded)
+    );
+    if *unwind_tables_without_room > 0 {
+        let without = show_count(*unwind_tables_without_room);
+        // Writing to a String cannot fail.
+        let _ = write!(
+            tables,
+            ", {without} found no room; allow more with --max-memory"
+        );
+    }
+    add_row(text, "unwind tables", &tables);
 }
 
 fn why_no_samples(target: &Target) -> &'static str {
     match target {
         Target::Command(_) => "the command used too little CPU; try a higher rate (-F 999)",
         Target::Pids(_) => "the target did not use the CPU; a sleeping thread is not sampled",
+        Target::EveryProcess => "nothing used the CPU",
+        Target::ControlGroup(_) | Target::Container(_) => {
+            "nothing in it used the CPU; a sleeping thread is not sampled"
+        }
         Target::EveryPython => {
             "no Python process used the CPU; `viperf doctor` lists those it sees"
         }
@@ -168,12 +227,17 @@ mod tests {
     fn options() -> RecordOptions {
         RecordOptions {
             target: Target::Pids(vec![1]),
+            name: None,
             rate_hz: 99,
             duration: None,
             native: true,
             kernel: true,
             follow_children: true,
             inlined_functions: false,
+            grow_every: None,
+            max_memory: 256 << 20,
+            max_cpu: None,
+            command_output: None,
         }
     }
 
@@ -194,6 +258,14 @@ mod tests {
             user_cpu_ms: 34.0,
             peak_rss_bytes: 45_000_000,
             bpf_map_bytes: 12_000_000,
+            unwind_row_bytes: 4_200_000,
+            unwind_tables_evicted: 0,
+            unwind_tables_reloaded: 0,
+            unwind_tables_without_room: 0,
+            samples_deferred: 0,
+            longest_deferral_ms: 0.0,
+            lowest_rate_hz: None,
+            cpu_share: 0.004,
             time_to_first_sample_ms: Some(12.0),
         }
     }
@@ -235,6 +307,22 @@ mod tests {
     }
 
     #[test]
+    fn tables_that_made_room_are_counted() {
+        let mut statistics = statistics();
+        statistics.unwind_tables_evicted = 1_200;
+        statistics.unwind_tables_reloaded = 3;
+        let text = render(&statistics, &options());
+        let expected = "  unwind tables 4.2 MB; 1,200 made room for others, 3 came back\n";
+        assert!(text.ends_with(expected), "{text}");
+        statistics.unwind_tables_without_room = 2;
+        let text = render(&statistics, &options());
+        assert!(
+            text.contains("2 found no room; allow more with --max-memory"),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn a_notable_reason_is_explained_and_a_rare_one_only_counted() {
         let text = render(&statistics(), &options());
         let start = |reason| wrap(find_explanation(reason).unwrap()).remove(0);
@@ -266,5 +354,31 @@ mod tests {
         let text = render(&Statistics::default(), &options());
         assert!(text.contains("did not use the CPU"), "{text}");
         assert!(text.contains("complete      0 (-)"), "{text}");
+    }
+
+    #[test]
+    fn a_budget_and_what_was_done_to_keep_it_are_said() {
+        let budget = RecordOptions {
+            max_cpu: Some(0.01),
+            ..options()
+        };
+        let text = render(&statistics(), &budget);
+        assert!(!text.contains("lowered"), "{text}");
+        assert!(
+            text.contains("0.40 % of all CPUs was used, 1.00 % is allowed\n"),
+            "{text}"
+        );
+        let over = Statistics {
+            lowest_rate_hz: Some(3),
+            cpu_share: 0.02,
+            ..statistics()
+        };
+        let text = render(&over, &budget);
+        assert!(
+            text.contains("at 99 Hz, lowered to 3 Hz at times"),
+            "{text}"
+        );
+        assert!(text.contains("which no rate makes less"), "{text}");
+        assert!(!render(&over, &options()).contains("allowed"));
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use viperf_profile::DivideBy;
 use viperf_report::{ReportOptions, Section, SortBy};
 
 use super::view::{FilterArguments, FormArguments};
@@ -38,6 +39,10 @@ pub(crate) struct ReportArguments {
         conflicts_with = "question"
     )]
     show: Vec<Part>,
+
+    /// Show what each of these takes, and on what; other parts only if --show names them
+    #[arg(long, value_name = "BY", conflicts_with = "question")]
+    group: Option<GroupedBy>,
 
     /// Rows of each table
     #[arg(short = 'n', long, value_name = "ROWS", default_value_t = 10)]
@@ -79,6 +84,38 @@ enum Sort {
     Total,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum GroupedBy {
+    /// Each process.
+    Process,
+    /// Each thread.
+    Thread,
+    /// What runs: all workers of one server are one.
+    Program,
+    /// Each container.
+    Container,
+    /// Each Kubernetes pod.
+    Pod,
+    /// Each systemd unit.
+    Unit,
+    /// Each control group.
+    Cgroup,
+}
+
+impl From<GroupedBy> for DivideBy {
+    fn from(by: GroupedBy) -> Self {
+        match by {
+            GroupedBy::Process => Self::Process,
+            GroupedBy::Thread => Self::Thread,
+            GroupedBy::Program => Self::Program,
+            GroupedBy::Container => Self::Container,
+            GroupedBy::Pod => Self::Pod,
+            GroupedBy::Unit => Self::Unit,
+            GroupedBy::Cgroup => Self::ControlGroup,
+        }
+    }
+}
+
 impl ReportArguments {
     pub(crate) fn options(&self) -> ReportOptions {
         let defaults = ReportOptions::default();
@@ -91,10 +128,11 @@ impl ReportArguments {
             Part::Tree => Section::Tree,
         });
         ReportOptions {
-            sections: match self.show.is_empty() {
-                true => defaults.sections,
-                false => sections.collect(),
+            sections: match (self.show.is_empty(), self.group) {
+                (true, None) => defaults.sections,
+                _ => sections.collect(),
             },
+            divide_by: self.group.map(DivideBy::from),
             limit: self.limit,
             sort: match self.sort {
                 Sort::Own => SortBy::Own,

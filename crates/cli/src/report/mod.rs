@@ -1,40 +1,35 @@
 //! `viperf report`: a profile as text.
 
 mod arguments;
-mod source_text;
+mod names;
+pub(crate) mod source_text;
 mod view;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use viperf_profile::Profile;
-use viperf_report::{Calls, Direction, Report, ReportError, ReportOptions, Source};
+use viperf_report::{Calls, Direction, PartRow, Report, ReportError, ReportOptions, Source};
 
 pub(crate) use arguments::{ReportArguments, parse_percent};
-pub(crate) use view::{FilterArguments, FormArguments, TextForm, read_filtered};
+pub(crate) use view::{Color, FilterArguments, FormArguments, TextForm, read_filtered};
 
 use crate::exit::{ExitStatus, Failure};
-use crate::terminal;
+use crate::{progress, terminal};
 
 /// Reads, filters, and shows what was asked for.
 pub(crate) fn run(arguments: &ReportArguments) -> Result<ExitStatus, Failure> {
     let profile = read_filtered(&arguments.files, &arguments.filter)?;
     let form = arguments.form.resolve();
-    let options = arguments.options();
-    let (text, next) = match (&arguments.callers, &arguments.callees, &arguments.source) {
-        (Some(name), ..) => calls(&profile, Direction::Callers, name, &options, &form)?,
-        (_, Some(name), _) => calls(&profile, Direction::Callees, name, &options, &form)?,
-        (_, _, Some(name)) => source(&profile, name, arguments, &form)?,
-        _ => whole(&profile, &options, &form)?,
-    };
-    terminal::print(text.as_bytes())?;
-    if let Some(next) = next.filter(|_| form.is_terminal)
+    let (text, next) = answer(&profile, arguments, &form)?;
+    form.print(&text)?;
+    if let Some(next) = next
         && let Some(file) = arguments.files.first()
     {
         let files = match arguments.files.as_slice() {
             [_one] => quoted(file),
             _ => format!("{} …", quoted(file)),
         };
-        terminal::say(&format!("next: viperf report {files} {next}"));
+        terminal::suggest_below_text(&format!("viperf report {files} {next}"));
     }
     Ok(ExitStatus::DONE)
 }
@@ -42,8 +37,27 @@ pub(crate) fn run(arguments: &ReportArguments) -> Result<ExitStatus, Failure> {
 /// What is printed, and what may be asked next.
 type Answer = (String, Option<String>);
 
+fn answer(
+    profile: &Profile,
+    arguments: &ReportArguments,
+    form: &TextForm,
+) -> Result<Answer, Failure> {
+    let options = arguments.options();
+    match (&arguments.callers, &arguments.callees, &arguments.source) {
+        (Some(name), ..) => calls(profile, Direction::Callers, name, &options, form),
+        (_, Some(name), _) => calls(profile, Direction::Callees, name, &options, form),
+        (_, _, Some(name)) => source(profile, name, arguments, form),
+        _ => whole(profile, &options, form),
+    }
+}
+
 fn whole(profile: &Profile, options: &ReportOptions, form: &TextForm) -> Result<Answer, Failure> {
-    let report = Report::new(profile, options).map_err(failure)?;
+    let report = progress::during("adding up", || Report::new(profile, options));
+    let report = report.map_err(failure)?;
+    if let Some(groups) = &report.groups {
+        let next = groups.parts.first().and_then(|part| only(groups.by, part));
+        return Ok((shown(&report, form), next));
+    }
     // One's own code is what one can change; of installed code it is of interest who calls it.
     let functions = &report.functions;
     let own = functions
@@ -55,12 +69,25 @@ fn whole(profile: &Profile, options: &ReportOptions, form: &TextForm) -> Result<
             .first()
             .map(|function| format!("--callers {}", plain_or_example(&function.name))),
     };
-    let text = form.choose(
+    Ok((shown(&report, form), next))
+}
+
+fn shown(report: &Report, form: &TextForm) -> String {
+    form.choose(
         |style| report.text(style),
         || report.json(),
         || report.markdown(),
-    );
-    Ok((text, next))
+    )
+}
+
+/// The filter that keeps one part; none where the samples belong to none.
+fn only(by: &str, part: &PartRow) -> Option<String> {
+    let name = part.name.as_deref()?;
+    Some(match by {
+        "thread" | "process" if part.id != "0" => format!("--{by} {}", part.id),
+        "program" => format!("--process {}", plain_or_example(name)),
+        by => format!("--{by} {}", plain_or_example(name)),
+    })
 }
 
 fn calls(
@@ -70,7 +97,10 @@ fn calls(
     options: &ReportOptions,
     form: &TextForm,
 ) -> Result<Answer, Failure> {
-    let calls = Calls::new(profile, direction, name, options).map_err(failure)?;
+    let calls = progress::during("adding up", || {
+        Calls::new(profile, direction, name, options)
+    });
+    let calls = calls.map_err(failure)?;
     let other = match direction {
         Direction::Callers => "--callees",
         Direction::Callees => "--callers",
@@ -91,22 +121,7 @@ fn source(
     form: &TextForm,
 ) -> Result<Answer, Failure> {
     let source = Source::new(profile, name).map_err(failure)?;
-    let roots = arguments.source_root.as_slice();
-    let source = match source_text::read_source(Path::new(&source.file), roots) {
-        Ok(found) => {
-            if found.is_newer_than(&profile.information) {
-                terminal::say(&format!(
-                    "{} was changed after the recording: lines may not be where they were",
-                    viperf_report::escape_for_terminal(&found.path.display().to_string())
-                ));
-            }
-            source.with_text(&found.text)
-        }
-        Err(why) => {
-            terminal::say(&why);
-            source
-        }
-    };
+    let source = with_text(source, profile, &arguments.source_root);
     let next = source
         .function
         .as_ref()
@@ -117,6 +132,37 @@ fn source(
         || source.markdown(),
     );
     Ok((text, next))
+}
+
+/// The lines with their text: from below one of `roots`, else as the file has it, else as it stands on this machine.
+fn with_text(source: Source, profile: &Profile, roots: &[PathBuf]) -> Source {
+    let changed = |path: &str| {
+        terminal::say(&format!(
+            "{} was changed after the recording: lines may not be where they were",
+            viperf_report::escape_for_terminal(path)
+        ));
+    };
+    let path = Path::new(&source.file);
+    if let Some(kept) = profile.sources.find(&source.file)
+        && source_text::read_below(path, roots).is_none()
+    {
+        if kept.changed_since {
+            changed(&source.file);
+        }
+        return source.with_text(&kept.text);
+    }
+    match source_text::read_source(path, roots) {
+        Ok(found) => {
+            if found.is_newer_than(&profile.information) {
+                changed(&found.path.display().to_string());
+            }
+            source.with_text(&found.text)
+        }
+        Err(why) => {
+            terminal::say(&why);
+            source
+        }
+    }
 }
 
 pub(crate) fn failure(error: ReportError) -> Failure {

@@ -16,15 +16,15 @@ const LARGEST: u64 = 16_000_000;
 
 /// A file that was found.
 #[derive(Debug)]
-pub(super) struct SourceText {
+pub(crate) struct SourceText {
     pub(super) path: PathBuf,
-    pub(super) text: String,
+    pub(crate) text: String,
     modified: Option<SystemTime>,
 }
 
 impl SourceText {
     /// Whether the file was written after the recording had ended.
-    pub(super) fn is_newer_than(&self, information: &ProfileInformation) -> bool {
+    pub(crate) fn is_newer_than(&self, information: &ProfileInformation) -> bool {
         if information.started_unix_ns == 0 {
             return false;
         }
@@ -38,6 +38,26 @@ impl SourceText {
 
 /// The file at `path` as it stands, else below one of `roots`: whole, then with ever more of its beginning left out.
 pub(super) fn read_source(path: &Path, roots: &[PathBuf]) -> Result<SourceText, String> {
+    // What is below a root comes first: it was asked for.
+    let candidates = below_roots(path, roots).chain([path.to_path_buf()]);
+    let why = match read_first(candidates) {
+        Ok(found) => return Ok(found),
+        Err(why) => why,
+    };
+    let shown = path.display().to_string();
+    Err(format!(
+        "{} {why}, so lines stand without their text; say where the sources are with --source-root DIR",
+        escape_for_terminal(&shown)
+    ))
+}
+
+/// The file below one of `roots` that `path` names: whole, then with ever more of its beginning left out, as when a
+/// container has the sources in another folder.
+pub(crate) fn read_below(path: &Path, roots: &[PathBuf]) -> Option<SourceText> {
+    read_first(below_roots(path, roots)).ok()
+}
+
+fn below_roots(path: &Path, roots: &[PathBuf]) -> impl Iterator<Item = PathBuf> {
     let inside: PathBuf = path
         .components()
         .filter(|part| matches!(part, Component::Normal(_)))
@@ -48,21 +68,21 @@ pub(super) fn read_source(path: &Path, roots: &[PathBuf]) -> Result<SourceText, 
             .map(|skipped| root.join(parts.iter().skip(skipped).collect::<PathBuf>()))
             .collect()
     };
-    let candidates = roots.iter().flat_map(below);
-    // What is below a root comes first: it was asked for.
+    let candidates: Vec<PathBuf> = roots.iter().flat_map(below).collect();
+    candidates.into_iter()
+}
+
+/// The first that is there; the error says what became of them.
+fn read_first(candidates: impl Iterator<Item = PathBuf>) -> Result<SourceText, String> {
     let mut why = "is not there".to_owned();
-    for candidate in candidates.chain([path.to_path_buf()]) {
+    for candidate in candidates {
         match read_regular(&candidate) {
             Ok(found) => return Ok(found),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => why = format!("cannot be read: {error}"),
         }
     }
-    let shown = path.display().to_string();
-    Err(format!(
-        "{} {why}, so lines stand without their text; say where the sources are with --source-root DIR",
-        escape_for_terminal(&shown)
-    ))
+    Err(why)
 }
 
 fn read_regular(path: &Path) -> std::io::Result<SourceText> {

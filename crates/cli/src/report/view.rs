@@ -5,30 +5,49 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use regex::{Regex, RegexBuilder};
-use viperf_profile::{Filter, FrameKind, Profile, Selector, filter, merge};
-use viperf_report::{Style, escape_for_terminal};
+use viperf_profile::{
+    DivideBy, Filter, FrameKind, PlaceSelector, Profile, Selector, filter, merge,
+};
+use viperf_report::Style;
 
+use super::names;
 use crate::convert::read_profile;
 use crate::exit::Failure;
+use crate::progress;
 use crate::quantities::parse_duration;
+use crate::terminal;
 
 /// An expression's compiled size; ordinary ones take a few kilobytes.
 const EXPRESSION_LIMIT: usize = 10_000_000;
-
-/// Names that are listed when one is not found.
-const MOST_NAMES: usize = 8;
 
 /// Which samples and which frames.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Filters")]
 pub(crate) struct FilterArguments {
-    /// Look at this process only (repeat it for several)
+    /// Look at this process only, by its number, its name, or the first words of what it runs: `gunicorn` (repeat it for
+    /// several)
     #[arg(long, value_name = "PID|NAME")]
     process: Vec<String>,
 
     /// Look at this thread only (repeat it for several)
     #[arg(long, value_name = "TID|NAME")]
     thread: Vec<String>,
+
+    /// Look at this container only, by its name or the beginning of its ID (repeat it for several)
+    #[arg(long, value_name = "NAME|ID")]
+    container: Vec<String>,
+
+    /// Look at this Kubernetes pod only: `NAME`, `NAMESPACE/NAME` or its UID (repeat it for several)
+    #[arg(long, value_name = "POD")]
+    pod: Vec<String>,
+
+    /// Look at this systemd unit only: `nginx` or `nginx.service` (repeat it for several)
+    #[arg(long, value_name = "UNIT")]
+    unit: Vec<String>,
+
+    /// Look at this control group only, with all below it: `/system.slice` (repeat it for several)
+    #[arg(long, value_name = "PATH")]
+    cgroup: Vec<String>,
 
     /// Look at this part of the recording only: `2s..5s`, `..500ms`, `1m..`
     #[arg(long, value_name = "FROM..TO", value_parser = parse_window)]
@@ -77,25 +96,20 @@ pub(crate) struct FormArguments {
     color: Color,
 }
 
+/// When to use colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Color {
+pub(crate) enum Color {
+    /// On a terminal that shows them.
     Auto,
+    /// Also into a file or a pipe.
     Always,
+    /// Nowhere.
     Never,
 }
 
-/// How text is shown here and now.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct TextForm {
-    arguments: FormArguments,
-    style: Style,
-    /// Whether somebody reads it as it comes.
-    pub(crate) is_terminal: bool,
-}
-
-impl FormArguments {
-    /// Looks at standard output and the environment.
-    pub(crate) fn resolve(self) -> TextForm {
+impl Color {
+    /// The style of standard output, by what it is and by the environment.
+    pub(crate) fn choose_style(self) -> Style {
         let stdout = io::stdout();
         let is_terminal = stdout.is_terminal();
         // https://no-color.org: set and not empty, whatever it is set to.
@@ -104,23 +118,43 @@ impl FormArguments {
         let width = is_terminal
             .then(|| terminal_size::terminal_size_of(&stdout))
             .flatten();
-        let style = Style {
-            color: match self.color {
-                Color::Auto => is_terminal && !refused,
-                Color::Always => true,
-                Color::Never => false,
+        Style {
+            color: match self {
+                Self::Auto => is_terminal && !refused,
+                Self::Always => true,
+                Self::Never => false,
             },
             width: width.map(|(width, _)| usize::from(width.0)),
-        };
+        }
+    }
+}
+
+/// How text is shown here and now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TextForm {
+    arguments: FormArguments,
+    style: Style,
+}
+
+impl FormArguments {
+    /// Looks at standard output and the environment.
+    pub(crate) fn resolve(self) -> TextForm {
         TextForm {
             arguments: self,
-            style,
-            is_terminal: is_terminal && !self.json && !self.markdown,
+            style: self.color.choose_style(),
         }
     }
 }
 
 impl TextForm {
+    /// Writes what was chosen to standard output.
+    pub(crate) fn print(&self, text: &str) -> Result<(), Failure> {
+        match self.arguments.json || self.arguments.markdown {
+            true => terminal::print(text.as_bytes()),
+            false => terminal::print_text(text),
+        }
+    }
+
     /// The form that was asked for.
     pub(crate) fn choose(
         &self,
@@ -152,11 +186,31 @@ pub(crate) fn read_filtered(
     };
     drop(profiles);
     let wanted = arguments.resolve();
-    check_names(&profile, &wanted).map_err(damaged)??;
-    filter(profile, &wanted).map_err(damaged)
+    names::check(&profile, &wanted).map_err(damaged)??;
+    progress::during("choosing samples", || filter(profile, &wanted)).map_err(damaged)
 }
 
 impl FilterArguments {
+    fn places(&self) -> Vec<PlaceSelector> {
+        let kinds = [
+            (DivideBy::Container, &self.container),
+            (DivideBy::Pod, &self.pod),
+            (DivideBy::Unit, &self.unit),
+            (DivideBy::ControlGroup, &self.cgroup),
+        ];
+        let selector = |by, text: &String| PlaceSelector {
+            by,
+            text: text.clone(),
+        };
+        let of_kind = |(by, texts): (DivideBy, &'_ Vec<String>)| {
+            texts
+                .iter()
+                .map(|text| selector(by, text))
+                .collect::<Vec<_>>()
+        };
+        kinds.into_iter().flat_map(of_kind).collect()
+    }
+
     fn resolve(&self) -> Filter {
         let selectors = |texts: &[String]| texts.iter().map(|text| selector(text)).collect();
         let (from_ns, to_ns) = self.time.unwrap_or_default();
@@ -171,6 +225,7 @@ impl FilterArguments {
         Filter {
             processes: selectors(&self.process),
             threads: selectors(&self.thread),
+            places: self.places(),
             from_ns,
             to_ns,
             matching: self.matching.clone(),
@@ -188,49 +243,6 @@ fn selector(text: &str) -> Selector {
         Ok(id) => Selector::Id(id),
         Err(_not_a_number) => Selector::Name(text.to_owned()),
     }
-}
-
-/// A process or thread that is not in the profile is a slip of the finger: those that are there are named.
-fn check_names(
-    profile: &Profile,
-    wanted: &Filter,
-) -> Result<Result<(), Failure>, viperf_profile::ProfileError> {
-    let mut processes = Vec::new();
-    for (_, process) in profile.processes.iter() {
-        processes.push((process.pid, profile.string(process.name)?));
-    }
-    let mut threads = Vec::new();
-    for (_, thread) in profile.threads.iter() {
-        threads.push((thread.tid, profile.string(thread.name)?));
-    }
-    Ok(check(&wanted.processes, &processes, "process")
-        .and_then(|()| check(&wanted.threads, &threads, "thread")))
-}
-
-fn check(wanted: &[Selector], there: &[(u32, &str)], what: &str) -> Result<(), Failure> {
-    for selector in wanted {
-        let (is_there, shown) = match selector {
-            Selector::Id(id) => (there.iter().any(|(own, _)| own == id), id.to_string()),
-            Selector::Name(name) => (there.iter().any(|(_, own)| own == name), name.clone()),
-        };
-        if is_there {
-            continue;
-        }
-        let mut names: Vec<_> = there
-            .iter()
-            .take(MOST_NAMES)
-            .map(|(id, name)| format!("{} ({id})", escape_for_terminal(name)))
-            .collect();
-        if there.len() > MOST_NAMES {
-            names.push("…".to_owned());
-        }
-        return Err(Failure::failed(format!(
-            "the profile has no {what} {}; it has: {}",
-            escape_for_terminal(&shown),
-            names.join(", ")
-        )));
-    }
-    Ok(())
 }
 
 /// `FROM..TO`, either of which may be left out, in nanoseconds.

@@ -48,14 +48,7 @@ fn write_profile(path: &Path) {
     });
     let frame = profile.frames.intern(Frame::at_line(function, 7));
     let stack = profile.intern_stack_root_first([frame]).unwrap();
-    let process = profile.processes.intern(Process {
-        pid: 42,
-        parent_pid: None,
-        name: comm,
-        command_line: comm,
-        python_version: None,
-        start_time_ns: 0,
-    });
+    let process = profile.processes.intern(Process::new(42, comm, comm));
     let thread = profile.threads.intern(Thread {
         process,
         tid: 42,

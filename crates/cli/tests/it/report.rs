@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use viperf_encode::viperf_file;
 use viperf_profile::{
-    Frame, FrameKind, Function, Library, Process, Profile, Sample, Thread, ThreadHandle,
+    Frame, FrameKind, Function, Library, Placement, Process, Profile, Sample, Thread, ThreadHandle,
 };
 
 use crate::{code, stderr, stdout, viperf};
@@ -62,13 +62,23 @@ fn write_profile(folder: &Path, name: &str, in_zlib: u64) -> PathBuf {
 
 fn add_thread(profile: &mut Profile, pid: u32, name: &str) -> ThreadHandle {
     let name = profile.strings.intern(name);
+    // The second is a worker of a server, in a container.
+    let title = (pid == 43).then(|| profile.strings.intern("gunicorn: worker [app]"));
+    let placement = match pid {
+        43 => Placement {
+            container_id: Some(profile.strings.intern("3f2a51bc0123456789")),
+            container_name: Some(profile.strings.intern("web")),
+            pod: Some(profile.strings.intern("web-0")),
+            unit: Some(profile.strings.intern("docker.service")),
+            cgroup: Some(profile.strings.intern("/system.slice/docker.service/a")),
+            ..Placement::default()
+        },
+        _ => Placement::default(),
+    };
     let process = profile.processes.intern(Process {
-        pid,
-        parent_pid: None,
-        name,
-        command_line: name,
-        python_version: None,
-        start_time_ns: 0,
+        title,
+        placement,
+        ..Process::new(pid, name, name)
     });
     profile.threads.intern(Thread {
         process,
@@ -134,6 +144,92 @@ fn filters_choose_and_shares_are_of_what_is_left() {
 }
 
 #[test]
+fn filters_know_programs_containers_pods_units_and_control_groups() {
+    let Recorded { base, folder, .. } = recorded();
+    for filter in [
+        ["--process", "gunicorn"],
+        ["--process", "gunicorn: worker [app]"],
+        ["--container", "web"],
+        ["--container", "3f2a"],
+        ["--pod", "web-0"],
+        ["--unit", "docker"],
+        ["--cgroup", "/system.slice"],
+    ] {
+        let report = json(&[&["report", "--json", &base], &filter[..]].concat());
+        assert_eq!(report["summary"]["samples"], 100, "{filter:?}");
+        assert_eq!(report["processes"][0]["title"], "gunicorn: worker [app]");
+        assert_eq!(report["processes"][0]["placement"]["container_name"], "web");
+    }
+    for (filter, says) in [
+        (
+            ["--container", "cafe"],
+            "no container cafe; it has: web (3f2a51bc0123456789)",
+        ),
+        (
+            ["--cgroup", "/user.slice"],
+            "no control group /user.slice; it has: /system.slice/docker.service/a",
+        ),
+        (
+            ["--process", "celery"],
+            "no process celery; it has: python3 (42), gunicorn: worker [app] (43)",
+        ),
+    ] {
+        let output = viperf(&[&["report", &base], &filter[..]].concat());
+        assert_eq!(code(&output), 1);
+        assert!(stderr(&output).contains(says), "{output:?}");
+    }
+    drop(folder);
+}
+
+#[test]
+fn samples_are_grouped_by_who_was_running() {
+    let Recorded { base, folder, .. } = recorded();
+    for (by, first, second) in [
+        ("process", "python3", Some("gunicorn: worker [app]")),
+        ("container", "none", Some("web")),
+        ("pod", "none", Some("web-0")),
+        ("unit", "none", Some("docker.service")),
+        ("cgroup", "none", Some("/system.slice/docker.service/a")),
+        ("program", "python3", Some("gunicorn: worker [app]")),
+        ("thread", "python3", None),
+    ] {
+        let report = json(&["report", "--json", &base, "--group", by]);
+        let groups = &report["groups"];
+        assert_eq!(groups["by"], by);
+        let parts = groups["parts"].as_array().unwrap();
+        assert_eq!(parts.len(), 2, "{groups}");
+        assert_eq!(parts[0]["name"].as_str().unwrap_or("none"), first);
+        assert_eq!(parts[0]["total"]["samples"], 200);
+        assert_eq!(parts[0]["split"]["native"]["samples"], 100);
+        assert_eq!(parts[0]["functions"][0]["name"], "work");
+        assert_eq!(parts[1]["total"]["samples"], 100);
+        if let Some(second) = second {
+            assert_eq!(parts[1]["name"], second);
+        }
+        assert_eq!(report["functions"].as_array().unwrap().len(), 0);
+    }
+    let output = viperf(&[
+        "report",
+        &base,
+        "--group",
+        "container",
+        "--show",
+        "functions",
+    ]);
+    let text = stdout(&output);
+    for part in [
+        "By container",
+        "no container",
+        "  web  ",
+        "Python functions",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(json(&["report", "--json", &base])["groups"].is_null());
+    drop(folder);
+}
+
+#[test]
 fn several_recordings_are_one() {
     let Recorded { base, new, folder } = recorded();
     let both = json(&["report", "--json", &base, &new]);
@@ -192,7 +288,7 @@ fn what_is_not_in_the_profile_is_told_with_what_is() {
     assert_eq!(code(&output), 1);
     assert_eq!(
         stderr(&output),
-        "viperf: the profile has no process nginx; it has: python3 (42), worker\\u{1b}[2J (43)\n"
+        "viperf: the profile has no process nginx; it has: python3 (42), gunicorn: worker [app] (43)\n"
     );
     for wrong in [
         &["--match", "("][..],

@@ -63,7 +63,7 @@ pub struct Entry {
 }
 
 /// How a version of CPython writes its line tables. In a layout file: the name in kebab case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LineTableKind {
     /// `co_lnotab` of 2.7: lines only grow.
@@ -137,7 +137,7 @@ impl LineTableKind {
 const ENTRIES_PER_CHECKPOINT: usize = 32;
 
 /// Where in a table an entry starts, and what must be known to read on from there.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Checkpoint {
     /// Number of units of code before the entry.
     start: u32,
@@ -162,7 +162,7 @@ impl Checkpoint {
 /// It keeps the table as it is and a sorted list of checkpoints, one every 32 entries, so a lookup is a binary search
 /// and at most 32 entries, however long the function. It takes little more memory than the table alone: nothing
 /// for a short one, and half a byte for each byte of the densest.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LineTable {
     kind: LineTableKind,
     table: Box<[u8]>,

@@ -9,6 +9,7 @@ mod dict;
 use crate::{
     Layout, ObjectLayout, code_object,
     memory::{Memory, is_plausible_pointer},
+    text,
 };
 
 pub(crate) use dict::{Entry, Key};
@@ -55,7 +56,7 @@ impl<'a, F: FnMut(u64, &mut [u8]) -> bool> Objects<'a, F> {
         }
     }
 
-    fn word(&mut self, base: u64, offset: u16) -> Option<u64> {
+    pub(crate) fn word(&mut self, base: u64, offset: u16) -> Option<u64> {
         self.memory.read_word(base, offset)
     }
 
@@ -115,6 +116,29 @@ impl<'a, F: FnMut(u64, &mut [u8]) -> bool> Objects<'a, F> {
         code_object::read_text(self.layout, address, "name", &mut self.memory).ok()
     }
 
+    /// Reads the first `most` characters of a text: a `str`, or a `unicode` of 2.7.
+    pub(crate) fn unicode(&mut self, address: u64, most: usize) -> Option<String> {
+        let Some(members) = self.objects.unicode.clone() else {
+            return self.text(address);
+        };
+        let length = usize::try_from(self.word(address, members.length)?).ok()?;
+        let characters = self.pointer(address, members.characters)?;
+        let shown = length.min(most);
+        let wide = self.memory.read_vec(characters, 0, 4)?;
+        match is_wide(&wide) || length < 2 {
+            true => {
+                let bytes = self.memory.read_vec(characters, 0, shown * 4)?;
+                Some(text::decode(4, false, &bytes))
+            }
+            false => {
+                let bytes = self.memory.read_vec(characters, 0, shown * 2)?;
+                let (units, _) = bytes.as_chunks();
+                let units: Vec<u16> = units.iter().map(|&unit| u16::from_le_bytes(unit)).collect();
+                Some(String::from_utf16_lossy(&units))
+            }
+        }
+    }
+
     /// Whether the object at `address` is this string.
     fn is_text(&mut self, address: u64, wanted: &str) -> Option<bool> {
         // Nearly all that differ differ in length already.
@@ -143,6 +167,47 @@ impl<'a, F: FnMut(u64, &mut [u8]) -> bool> Objects<'a, F> {
         let bytes = self.memory.read_vec(base, offset, count.checked_mul(8)?)?;
         let (words, _) = bytes.as_chunks();
         Some(words.iter().map(|&word| u64::from_le_bytes(word)).collect())
+    }
+
+    /// Reads one byte of a struct.
+    pub(crate) fn byte(&mut self, base: u64, offset: u16) -> Option<u8> {
+        self.memory.read_bytes::<1>(base, offset).map(|[byte]| byte)
+    }
+
+    /// Reads the first bytes of a `bytes` (2.7: `str`), which has so many at least.
+    pub(crate) fn byte_string(&mut self, address: u64, length: usize) -> Option<Vec<u8>> {
+        let has = self.word(address, self.layout.bytes.size)?;
+        let has = usize::try_from(has).ok()?;
+        let data = self.layout.bytes.data;
+        self.memory.read_vec(address, data, length.min(has))
+    }
+
+    /// Reads an `int` of either sign that fits into 90 bits; `is_plain` says that it is 2.7's `int`, and no `long`.
+    pub(crate) fn signed_number(&mut self, address: u64, is_plain: bool) -> Option<i128> {
+        if let Some(int) = self.objects.int.as_ref().filter(|_| is_plain) {
+            let offset = int.value;
+            let value = self.word(address, offset)?;
+            return Some(i128::from(value as i64));
+        }
+        let long = &self.objects.long;
+        let (tag, size, digits) = (long.tag, long.size, long.digits);
+        let (count, is_negative) = match (tag, size) {
+            (Some(tag), _) => {
+                let tag = self.word(address, tag)?;
+                (tag >> 3, tag & 3 == 2)
+            }
+            (None, size) => {
+                let count = self.word(address, size?)? as i64;
+                (count.unsigned_abs(), count < 0)
+            }
+        };
+        let count = usize::try_from(count).ok().filter(|count| *count <= 3)?;
+        let bytes = self.memory.read_vec(address, digits, count * 4)?;
+        let (digits, _) = bytes.as_chunks();
+        let sum = digits.iter().rev().fold(0_i128, |sum, &digit| {
+            (sum << 30) + i128::from(u32::from_le_bytes(digit))
+        });
+        Some(if is_negative { -sum } else { sum })
     }
 
     /// Reads an `int` (2.7: `int` or `long`) that is not below 0 and fits into 64 bits.
@@ -176,6 +241,13 @@ impl<'a, F: FnMut(u64, &mut [u8]) -> bool> Objects<'a, F> {
             sum.checked_mul(1 << 30)?.checked_add(digit)
         })
     }
+}
+
+/// Whether a text of 2.7 of two characters or more has four bytes for each: its first four bytes are then a character of a
+/// plane that has any, and of two bytes each they are so for a second character of U+0000 to U+0003 and U+000E alone.
+fn is_wide(first: &[u8]) -> bool {
+    let unit = first.first_chunk().map(|unit| u32::from_le_bytes(*unit));
+    unit.is_some_and(|unit| matches!(unit >> 16, 0..=3 | 0xe))
 }
 
 #[cfg(test)]

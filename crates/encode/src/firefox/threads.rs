@@ -53,7 +53,7 @@ fn push_thread(
     let first = samples.first().map_or(0, |sample| sample.time_ns);
     text.push(b'{');
     push_field(text, "processType", "default")?;
-    push_field(text, "processName", profile.string(process.name)?)?;
+    push_field(text, "processName", profile.string(process.shown_name())?)?;
     push_field(text, "processStartupTime", &0)?;
     push_field(text, "processShutdownTime", &None::<f64>)?;
     push_field(text, "registerTime", &milliseconds(first))?;

@@ -34,6 +34,9 @@ fn split_count(line: &str) -> Option<(&str, u64)> {
     Some((stack.trim_end(), count.parse().ok()?))
 }
 
+/// Some milliseconds' work.
+const LINES_BETWEEN_PROGRESS: usize = 4096;
+
 /// The profile of folded lines; it has neither times nor weights.
 ///
 /// The last line of a file that was cut off cannot be told from a whole one but by the newline that is missing, which
@@ -43,6 +46,19 @@ fn split_count(line: &str) -> Option<(&str, u64)> {
 ///
 /// [`ReadError::Line`] when no line is a stack with a count.
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded, ReadError> {
+    decode_observed(bytes, limits, &mut |_| {})
+}
+
+/// The same; `progress` hears now and then how many bytes are read.
+///
+/// # Errors
+///
+/// As [`decode`].
+pub fn decode_observed(
+    bytes: &[u8],
+    limits: &Limits,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Decoded, ReadError> {
     let text = String::from_utf8_lossy(bytes);
     let lines = || text.lines().enumerate();
     let counts = lines().filter_map(|(_, line)| split_count(line));
@@ -54,7 +70,12 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded, ReadError> {
         threads: HashMap::new(),
     };
     let (mut bad_lines, mut first_bad) = (0_usize, 0_usize);
+    let mut read = 0;
     for (place, line) in lines() {
+        if place.is_multiple_of(LINES_BETWEEN_PROGRESS) {
+            progress(read);
+        }
+        read += line.len() + 1;
         if line.trim().is_empty() || line.starts_with('#') {
             continue;
         }

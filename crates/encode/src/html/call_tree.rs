@@ -1,9 +1,10 @@
 //! Samples merged into one call tree (the whole, its processes, their threads, their frames), and where in it each ends.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 
-use viperf_profile::{FunctionHandle, Handle as _, Profile, Sample, StackHandle, ThreadHandle};
+use viperf_profile::{
+    ChildIndex, FunctionHandle, Handle as _, Profile, Sample, StackHandle, ThreadHandle,
+};
 
 use crate::EncodeError;
 
@@ -35,12 +36,13 @@ pub(super) struct CallTree<'a> {
 /// The tree of all samples.
 pub(super) fn build(profile: &Profile) -> Result<CallTree<'_>, EncodeError> {
     page_number("samples", profile.samples.len())?;
-    let mut builder = Builder::new(profile)?;
+    let mut builder = Builder::default();
+    builder.learn_frames(profile)?;
     let mut in_order: Vec<&Sample> = profile.samples.iter().collect();
     in_order.sort_by_key(|sample| sample.time_ns);
     let mut places = Vec::with_capacity(in_order.len());
     for sample in &in_order {
-        places.push(builder.place_of_stack(sample.thread, sample.stack)?);
+        places.push(builder.place_of_stack(profile, sample.thread, sample.stack)?);
     }
     let (nodes, numbers) = in_preorder(&builder.nodes);
     let leaves = places
@@ -54,96 +56,118 @@ pub(super) fn build(profile: &Profile) -> Result<CallTree<'_>, EncodeError> {
     })
 }
 
-struct Builder<'a> {
-    profile: &'a Profile,
-    frames: Vec<PageFrame>,
+/// Places stacks in a tree that grows; the tables may grow in between, as long as their rows stay what they are.
+#[derive(Debug)]
+pub(super) struct Builder {
+    pub(super) frames: Vec<PageFrame>,
+    numbers: HashMap<PageFrame, usize>,
     /// The page's frame of each frame of the profile.
     page_frames: Vec<u32>,
-    nodes: Vec<Node>,
-    children: HashMap<(usize, u32), usize>,
-    /// Where the stacks of a thread end: most of a stack was placed with one before.
+    pub(super) nodes: Vec<Node>,
+    /// The same without the first, which is the parent of its roots.
+    children: ChildIndex,
+    /// Where the stacks of a thread's samples end.
     stacks: HashMap<(ThreadHandle, StackHandle), usize>,
+    /// Where each stack of the profile ends for the thread that had it last: most of a stack was placed with one before.
+    last_places: Vec<Option<(ThreadHandle, u32)>>,
 }
 
-impl<'a> Builder<'a> {
-    fn new(profile: &'a Profile) -> Result<Self, EncodeError> {
-        let mut frames = Vec::new();
-        let mut numbers = HashMap::new();
-        let mut page_frames = Vec::with_capacity(profile.frames.len());
-        for (_, frame) in profile.frames.iter() {
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            frames: Vec::new(),
+            numbers: HashMap::new(),
+            page_frames: Vec::new(),
+            nodes: vec![Node { parent: 0, row: 0 }],
+            children: ChildIndex::default(),
+            stacks: HashMap::new(),
+            last_places: Vec::new(),
+        }
+    }
+}
+
+impl Builder {
+    /// Takes in the frames that the profile has more than before.
+    pub(super) fn learn_frames(&mut self, profile: &Profile) -> Result<(), EncodeError> {
+        for (_, frame) in profile.frames.iter().skip(self.page_frames.len()) {
             let page_frame = PageFrame {
                 function: frame.function,
                 line: frame.source.line,
             };
-            let number = *numbers.entry(page_frame).or_insert(frames.len());
-            if number == frames.len() {
-                frames.push(page_frame);
+            let next = self.frames.len();
+            let number = *self.numbers.entry(page_frame).or_insert(next);
+            if number == next {
+                self.frames.push(page_frame);
             }
-            page_frames.push(page_number("frames", number)?);
+            self.page_frames.push(page_number("frames", number)?);
         }
-        let root = Node { parent: 0, row: 0 };
-        Ok(Self {
-            profile,
-            frames,
-            page_frames,
-            nodes: vec![root],
-            children: HashMap::new(),
-            stacks: HashMap::new(),
-        })
+        Ok(())
     }
 
-    fn place_of_stack(
+    /// The node of a stack's leaf.
+    pub(super) fn place_of_stack(
         &mut self,
+        profile: &Profile,
         thread: ThreadHandle,
         stack: StackHandle,
     ) -> Result<usize, EncodeError> {
+        if let Some(place) = self.stacks.get(&(thread, stack)) {
+            return Ok(*place);
+        }
+        self.last_places.resize(profile.stacks.len(), None);
         let mut pending = Vec::new();
         let mut next = Some(stack);
         let mut place = None;
         while let Some(handle) = next {
-            place = self.stacks.get(&(thread, handle)).copied();
+            let last = self.last_places.get(handle.index() as usize);
+            let last = last.copied().flatten();
+            let of_thread = last.filter(|(of, _)| *of == thread);
+            place = of_thread.map(|(_, place)| place as usize);
             if place.is_some() {
                 break;
             }
             pending.push(handle);
-            next = self
-                .profile
-                .stacks
-                .find(handle)
-                .and_then(|stack| stack.parent);
+            next = profile.stacks.find(handle).and_then(|stack| stack.parent);
         }
         let mut place = match place {
             Some(place) => place,
-            None => self.place_of_thread(thread)?,
+            None => self.place_of_thread(profile, thread)?,
         };
         for handle in pending.into_iter().rev() {
-            if let Some(stack) = self.profile.stacks.find(handle)
+            if let Some(stack) = profile.stacks.find(handle)
                 && let Some(&row) = self.page_frames.get(stack.frame.index() as usize)
             {
                 place = self.child(place, row)?;
-                self.stacks.insert((thread, handle), place);
+                if let Some(last) = self.last_places.get_mut(handle.index() as usize) {
+                    *last = Some((thread, page_number("boxes", place)?));
+                }
             }
         }
+        self.stacks.insert((thread, stack), place);
         Ok(place)
     }
 
-    fn place_of_thread(&mut self, thread: ThreadHandle) -> Result<usize, EncodeError> {
-        let process = self.profile.thread(thread)?.process;
+    fn place_of_thread(
+        &mut self,
+        profile: &Profile,
+        thread: ThreadHandle,
+    ) -> Result<usize, EncodeError> {
+        let process = profile.thread(thread)?.process;
         let place = self.child(0, process.index())?;
         self.child(place, thread.index())
     }
 
     fn child(&mut self, parent: usize, row: u32) -> Result<usize, EncodeError> {
-        let next = self.nodes.len();
-        match self.children.entry((parent, row)) {
-            Entry::Occupied(place) => Ok(*place.get()),
-            Entry::Vacant(vacant) => {
-                page_number("boxes", next)?;
-                vacant.insert(next);
-                self.nodes.push(Node { parent, row });
-                Ok(next)
-            }
+        let above = parent
+            .checked_sub(1)
+            .and_then(|above| u32::try_from(above).ok());
+        let (node, is_new) = self.children.find_or_add(above, row);
+        let place = node as usize + 1;
+        if is_new {
+            page_number("boxes", place)?;
+            self.nodes.push(Node { parent, row });
         }
+        Ok(place)
     }
 }
 

@@ -8,27 +8,29 @@ use std::io::Write as _;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::Serialize;
-use viperf_profile::{FrameKind, Function, Handle, Profile, ProfileInformation};
+use viperf_profile::{FrameKind, Function, Handle, Profile, ProfileInformation, RecordingCost};
 
 use crate::EncodeError;
-use crate::html::Options;
-use crate::html::call_tree::{CallTree, page_number};
+use crate::html::call_tree::{CallTree, Node, PageFrame, page_number};
+use crate::html::comparison::{self, Comparison};
+use crate::html::{Options, Served};
+use crate::html::{groups, ranges, sources};
 
 /// The form of the data; page and data travel together, so there is never an old reader.
 const FORMAT: u32 = 2;
 
 /// "None" in a column of row numbers.
-const NONE: u32 = u32::MAX;
+pub(super) const NONE: u32 = u32::MAX;
 
 /// Columns begin at multiples of this, since a typed array must.
 const ALIGNMENT: usize = 8;
 
 #[derive(Serialize)]
-struct Head<'a> {
+pub(super) struct Head<'a> {
     format: u32,
     information: Information<'a>,
-    samples: u64,
-    complete: u64,
+    pub(super) samples: u64,
+    pub(super) complete: u64,
     lost: u64,
     incomplete: &'a BTreeMap<String, u64>,
     /// What every sample weighs; 0 when they differ, and then there is a column of weights.
@@ -36,10 +38,18 @@ struct Head<'a> {
     /// What the column of times counts.
     time_unit_ns: u64,
     view: View,
-    strings: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comparison: Option<comparison::Head<'a>>,
+    pub(super) strings: Vec<&'a str>,
     processes: Vec<Process>,
     threads: Vec<Thread>,
     columns: &'a [(&'static str, &'static str, usize)],
+    /// Texts of source files, when the page does not carry them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sources: Vec<sources::Source<'a>>,
+    /// Where the data comes from, when the page does not carry it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) served: Option<&'a Served>,
 }
 
 #[derive(Serialize)]
@@ -52,6 +62,19 @@ struct Information<'a> {
     period_ns: u64,
     rate_hz: u32,
     target: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<Cost>,
+}
+
+/// What the recording has cost; each is 0 when not known.
+#[derive(Serialize)]
+struct Cost {
+    bpf_time_ns: u64,
+    cpu_time_ns: u64,
+    peak_memory_bytes: u64,
+    bpf_map_bytes: u64,
+    first_sample_ns: Option<u64>,
+    lowest_rate_hz: u32,
 }
 
 #[derive(Serialize)]
@@ -67,6 +90,12 @@ struct Process {
     name: u32,
     command_line: u32,
     python_version: Option<u32>,
+    parent: Option<u32>,
+    /// What it runs, where that is more than its name says.
+    title: Option<u32>,
+    /// Where it runs, by the names of `Placement::FIELDS`; only what is known.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    placement: BTreeMap<&'static str, u32>,
 }
 
 #[derive(Serialize)]
@@ -76,18 +105,45 @@ struct Thread {
     name: u32,
 }
 
-/// The head's length as a little-endian `u32`, four bytes of 0, the head, the columns; all as gzip.
+/// What the data is for; by default a page that carries one profile.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Origin<'a> {
+    /// The page has two profiles.
+    pub(super) comparison: Option<&'a Comparison<'a>>,
+    /// The page asks a server.
+    pub(super) served: Option<&'a Served>,
+}
+
+/// The data of a whole profile.
 pub(super) fn encode(
     profile: &Profile,
     tree: &CallTree<'_>,
     options: &Options,
+    origin: Origin<'_>,
 ) -> Result<Vec<u8>, EncodeError> {
     let mut columns = Columns::default();
-    append_functions(&mut columns, profile)?;
-    append_frames(&mut columns, tree);
-    append_nodes(&mut columns, tree);
+    append_functions(&mut columns, profile, 0)?;
+    append_frames(&mut columns, &tree.frames);
+    append_nodes(&mut columns, tree.nodes.iter().enumerate());
     let units = append_samples(&mut columns, tree);
-    let head = serde_json::to_vec(&head(profile, options, &columns.descriptions, units))?;
+    groups::append_groups(&mut columns, profile)?;
+    ranges::append_ranges(&mut columns, profile, tree)?;
+    if let Some(comparison) = origin.comparison {
+        let sides = comparison.sides(profile);
+        columns.append("sample_side", "u8", sides.into_iter().map(|side| [side]));
+    }
+    let mut head = head(profile, options, &columns.descriptions, units);
+    head.comparison = origin.comparison.map(Comparison::head);
+    if let Some(served) = origin.served {
+        head.served = Some(served);
+        head.sources = sources::list(profile);
+    }
+    pack(&head, &columns)
+}
+
+/// The head's length as a little-endian `u32`, four bytes of 0, the head, the columns; all as gzip.
+pub(super) fn pack(head: &Head<'_>, columns: &Columns) -> Result<Vec<u8>, EncodeError> {
+    let head = serde_json::to_vec(head)?;
     let length = page_number("bytes of names", head.len())?;
 
     // Level 6 is within 2 % of level 9's size at a third of its time.
@@ -103,7 +159,7 @@ pub(super) fn encode(
     Ok(file.finish()?)
 }
 
-fn head<'a>(
+pub(super) fn head<'a>(
     profile: &'a Profile,
     options: &Options,
     columns: &'a [(&'static str, &'static str, usize)],
@@ -119,6 +175,13 @@ fn head<'a>(
         name: row.name.index(),
         command_line: row.command_line.index(),
         python_version: row.python_version.map(Handle::index),
+        parent: row.parent_pid,
+        title: row.title.map(Handle::index),
+        placement: row
+            .placement
+            .known()
+            .map(|(field, text)| (field, text.index()))
+            .collect(),
     };
     let thread = |(_, row): (_, &viperf_profile::Thread)| Thread {
         process: row.process.index(),
@@ -139,10 +202,13 @@ fn head<'a>(
             merge_processes,
             interpreter_frames,
         },
+        comparison: None,
         strings: profile.strings.iter().map(|(_, text)| text).collect(),
         processes: profile.processes.iter().map(process).collect(),
         threads: profile.threads.iter().map(thread).collect(),
         columns,
+        served: None,
+        sources: Vec::new(),
     }
 }
 
@@ -156,6 +222,7 @@ fn information(information: &ProfileInformation) -> Information<'_> {
         period_ns,
         rate_hz,
         target,
+        cost,
     } = information;
     Information {
         viperf_version,
@@ -166,18 +233,39 @@ fn information(information: &ProfileInformation) -> Information<'_> {
         period_ns: *period_ns,
         rate_hz: *rate_hz,
         target,
+        cost: (*cost != RecordingCost::default()).then(|| cost_of(cost)),
+    }
+}
+
+fn cost_of(cost: &RecordingCost) -> Cost {
+    let &RecordingCost {
+        bpf_time_ns,
+        cpu_time_ns,
+        peak_memory_bytes,
+        bpf_map_bytes,
+        first_sample_ns,
+        samples_without_python: _, // frames tell it
+        lowest_rate_hz,
+    } = cost;
+    Cost {
+        bpf_time_ns,
+        cpu_time_ns,
+        peak_memory_bytes,
+        bpf_map_bytes,
+        first_sample_ns,
+        lowest_rate_hz,
     }
 }
 
 /// Columns as bytes, and what the head says of each: name, type, entries.
 #[derive(Default)]
-struct Columns {
-    descriptions: Vec<(&'static str, &'static str, usize)>,
+pub(super) struct Columns {
+    pub(super) descriptions: Vec<(&'static str, &'static str, usize)>,
     bytes: Vec<u8>,
 }
 
 impl Columns {
-    fn append<const N: usize>(
+    pub(super) fn append<const N: usize>(
         &mut self,
         name: &'static str,
         entry_type: &'static str,
@@ -192,7 +280,7 @@ impl Columns {
     }
 
     /// The lowest bytes of all entries, then the next, and so on: bytes of one meaning beside each other compress better.
-    fn append_u32(&mut self, name: &'static str, entries: impl Iterator<Item = u32>) {
+    pub(super) fn append_u32(&mut self, name: &'static str, entries: impl Iterator<Item = u32>) {
         let entries: Vec<[u8; 4]> = entries.map(u32::to_le_bytes).collect();
         let planes =
             (0..4).flat_map(|plane| entries.iter().filter_map(move |entry| entry.get(plane)));
@@ -204,12 +292,18 @@ impl Columns {
     }
 }
 
-fn append_functions(columns: &mut Columns, profile: &Profile) -> Result<(), EncodeError> {
+/// The functions from row `from` on.
+pub(super) fn append_functions(
+    columns: &mut Columns,
+    profile: &Profile,
+    from: usize,
+) -> Result<(), EncodeError> {
     page_number("names", profile.strings.len())?;
     let functions = || {
         profile
             .functions
             .iter()
+            .skip(from)
             .map(|(_, function): (_, &Function)| *function)
     };
     let optional =
@@ -252,39 +346,39 @@ fn kind_number(kind: FrameKind) -> u8 {
     }
 }
 
-fn append_frames(columns: &mut Columns, tree: &CallTree<'_>) {
+pub(super) fn append_frames(columns: &mut Columns, frames: &[PageFrame]) {
     columns.append_u32(
         "frame_function",
-        tree.frames.iter().map(|frame| frame.function.index()),
+        frames.iter().map(|frame| frame.function.index()),
     );
-    columns.append_u32("frame_line", tree.frames.iter().map(|frame| frame.line));
+    columns.append_u32("frame_line", frames.iter().map(|frame| frame.line));
 }
 
-fn append_nodes(columns: &mut Columns, tree: &CallTree<'_>) {
-    let back = tree
-        .nodes
-        .iter()
-        .enumerate()
-        .map(|(place, node)| place - node.parent);
+/// Nodes, each with its place in the whole tree.
+pub(super) fn append_nodes<'a>(
+    columns: &mut Columns,
+    nodes: impl Iterator<Item = (usize, &'a Node)> + Clone,
+) {
+    let back = nodes.clone().map(|(place, node)| place - node.parent);
     // Every node's number fits in 32 bits (`call_tree` has checked), so every distance does.
     columns.append_u32(
         "node_back",
         back.map(|distance| u32::try_from(distance).unwrap_or(NONE)),
     );
-    columns.append_u32("node_row", tree.nodes.iter().map(|node| node.row));
+    columns.append_u32("node_row", nodes.map(|(_, node)| node.row));
 }
 
 /// What the columns of samples count in.
 #[derive(Clone, Copy)]
-struct SampleUnits {
+pub(super) struct SampleUnits {
     /// What every sample weighs; 0 when there is a column of weights.
-    weight_ns: u64,
+    pub(super) weight_ns: u64,
     /// The unit of the column of times.
-    time_ns: u64,
+    pub(super) time_ns: u64,
 }
 
 /// A microsecond tells any two samples of one CPU apart.
-const FINEST_TIME_NS: u64 = 1_000;
+pub(super) const FINEST_TIME_NS: u64 = 1_000;
 
 fn append_samples(columns: &mut Columns, tree: &CallTree<'_>) -> SampleUnits {
     let samples = || tree.samples.iter().map(|(sample, _)| *sample);

@@ -193,19 +193,36 @@ fn options_are_what_the_page_opens_with() {
 fn the_page_loads_nothing_from_anywhere() {
     let page = page(&small_profile());
     let outside = [
-        "http://", "https://", "//cdn", "@import", "url(", "fetch(", "src=\"", "import ",
+        "http://", "https://", "//cdn", "@import", "url(", "src=\"", "import ",
+    ];
+    // What looks like addresses: names of SVG, of stripes inside a picture, and of speedscope's format in saved files.
+    let names = [
+        "xmlns='http://www.w3.org/2000/svg'",
+        "xmlns=\"http://www.w3.org/2000/svg\"",
+        "fill=\"url(#$",
+        "$schema:`https://www.speedscope.app/file-format-schema.json`",
     ];
     for word in outside {
         for (at, _) in page.match_indices(word) {
             let context = &page[at.saturating_sub(60)..(at + 60).min(page.len())];
-            assert!(
-                context.contains("xmlns='http://www.w3.org/2000/svg'")
-                    || context.contains("xmlns=\"http://www.w3.org/2000/svg\""),
-                "{word}: {context}"
-            );
+            let is_name = names.iter().any(|name| context.contains(name));
+            assert!(is_name, "{word}: {context}");
         }
     }
+    // A served page asks for data and source text beside itself; the policy of a file forbids even that.
+    for (at, _) in page.match_indices("fetch(") {
+        let asked = ["fetch(`data?", "fetch(`source?path="];
+        let context = &page[at..(at + 60).min(page.len())];
+        assert!(
+            asked.iter().any(|asked| context.starts_with(asked)),
+            "{context}"
+        );
+    }
     assert!(page.contains("content=\"default-src 'none'; script-src 'sha256-"));
+    assert!(!page.contains("connect-src"));
+    let served = encode_served_page();
+    assert!(served.contains("; img-src data:; connect-src 'self'; base-uri 'none'"));
+    assert!(served.contains("<html lang=\"en\" data-served>"));
 }
 
 #[test]
@@ -263,4 +280,33 @@ fn a_dangling_handle_is_an_error() {
         encode(&profile, &Options::default()),
         Err(EncodeError::Profile(_))
     ));
+}
+
+#[test]
+fn source_texts_are_a_block_that_ends_no_element() {
+    assert_eq!(
+        between(&page(&small_profile()), "id=\"sources\">", "</script>"),
+        ""
+    );
+    let mut profile = small_profile();
+    let file = viperf_profile::SourceFile {
+        text: "</script><script>alert(1)</script>".to_owned(),
+        changed_since: true,
+    };
+    assert!(profile.sources.insert("/srv/a.py", file));
+    let page = page(&profile);
+    assert!(!page.contains("alert(1)"));
+    let packed = STANDARD
+        .decode(between(&page, "id=\"sources\">", "</script>"))
+        .unwrap();
+    let sources: Value =
+        serde_json::from_reader(flate2::read::GzDecoder::new(packed.as_slice())).unwrap();
+    assert_eq!(
+        sources,
+        json!([{
+            "path": "/srv/a.py",
+            "text": "</script><script>alert(1)</script>",
+            "changed_since": true
+        }])
+    );
 }

@@ -130,7 +130,10 @@ impl<'a> Tables<'a> {
         let thread = self.profile.thread(handle)?;
         let process = self.profile.process(thread.process)?;
         let mut labels = Vec::with_capacity(4);
-        for (key, name) in [("process", process.name), ("thread", thread.name)] {
+        let names = [("process", process.name), ("thread", thread.name)];
+        let title = process.title.map(|title| ("title", title));
+        let texts = names.into_iter().chain(title);
+        for (key, name) in texts.chain(process.placement.known()) {
             let key = self.text(key);
             let text = self.text(self.profile.string(name)?);
             labels.push(message::Label {

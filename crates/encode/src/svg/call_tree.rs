@@ -82,10 +82,13 @@ fn process_name(
     options: &Options,
 ) -> Result<String, ProfileError> {
     let process = profile.process(profile.thread(thread)?.process)?;
-    let name = profile.string(process.name)?;
     Ok(match options.merge_processes {
-        true => name.to_owned(),
-        false => format!("{name} ({})", process.pid),
+        true => profile.string(process.name)?.to_owned(),
+        false => format!(
+            "{} ({})",
+            profile.string(process.shown_name())?,
+            process.pid
+        ),
     })
 }
 

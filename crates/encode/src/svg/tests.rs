@@ -38,3 +38,25 @@ fn boxes_that_are_too_narrow_are_counted() {
     assert!(left_out > 0);
     assert!(picture.contains(&format!("{left_out} boxes are too narrow")));
 }
+
+#[test]
+fn a_process_is_called_by_what_it_runs_and_several_of_one_name_by_that() {
+    let mut profile = small_profile();
+    let title = profile.strings.intern("manage.py runserver");
+    let (_, process) = profile.processes.iter().next().unwrap();
+    let (old, name) = (*process, profile.string(process.name).unwrap().to_owned());
+    assert_eq!(profile.processes.len(), 1);
+    profile.processes = viperf_profile::ProcessTable::default();
+    profile.processes.intern(viperf_profile::Process {
+        title: Some(title),
+        ..old
+    });
+    let picture = encode(&profile, &Options::default()).unwrap();
+    assert!(picture.contains(&format!(">manage.py runserver ({})</text>", old.pid)));
+    let options = Options {
+        merge_processes: true,
+        ..Options::default()
+    };
+    let picture = encode(&profile, &options).unwrap();
+    assert!(picture.contains(&format!(">{name}</text>")));
+}

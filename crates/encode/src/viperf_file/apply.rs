@@ -1,9 +1,11 @@
 //! Messages of a file put into a profile, each row checked before it is believed.
 
+use std::collections::BTreeMap;
+
 use viperf_profile::{
-    Frame, FrameHandle, Function, FunctionHandle, Library, LibraryHandle, Process, ProcessHandle,
-    Profile, ProfileInformation, Sample, SourceRange, Stack, StackHandle, StringHandle, Thread,
-    ThreadHandle,
+    Frame, FrameHandle, Function, FunctionHandle, Library, LibraryHandle, Placement, Process,
+    ProcessHandle, Profile, ProfileInformation, RecordingCost, Sample, SourceRange, Stack,
+    StackHandle, StringHandle, Thread, ThreadHandle,
 };
 
 use crate::viperf_file::{message, rows::find_kind};
@@ -14,6 +16,8 @@ use crate::viperf_file::{message, rows::find_kind};
 /// version, and so are the stacks of such frames.
 #[derive(Debug, Default)]
 pub(super) struct FileRows {
+    /// Whose rows these are.
+    chapter: u32,
     strings: Vec<StringHandle>,
     libraries: Vec<LibraryHandle>,
     functions: Vec<FunctionHandle>,
@@ -33,7 +37,9 @@ pub(super) fn apply_information(profile: &mut Profile, message: message::Informa
         rate_hz,
         target,
     } = message;
-    let duration_ns = profile.information.duration_ns;
+    let ProfileInformation {
+        duration_ns, cost, ..
+    } = profile.information;
     profile.information = ProfileInformation {
         viperf_version,
         hostname,
@@ -43,7 +49,40 @@ pub(super) fn apply_information(profile: &mut Profile, message: message::Informa
         period_ns,
         rate_hz,
         target,
+        cost,
     };
+}
+
+pub(super) fn apply_standing(profile: &mut Profile, message: message::Standing) {
+    let message::Standing {
+        duration_ns,
+        lost,
+        incomplete,
+        bpf_time_ns,
+        cpu_time_ns,
+        peak_memory_bytes,
+        bpf_map_bytes,
+        first_sample_ns,
+        samples_without_python,
+        lowest_rate_hz,
+    } = message;
+    profile.information.duration_ns = duration_ns;
+    profile.information.cost = RecordingCost {
+        bpf_time_ns,
+        cpu_time_ns,
+        peak_memory_bytes,
+        bpf_map_bytes,
+        first_sample_ns,
+        samples_without_python,
+        lowest_rate_hz,
+    };
+    profile.lost = lost;
+    profile.incomplete = read_incomplete(incomplete);
+}
+
+fn read_incomplete(incomplete: Vec<message::IncompleteReason>) -> BTreeMap<String, u64> {
+    let reasons = incomplete.into_iter();
+    reasons.map(|entry| (entry.reason, entry.samples)).collect()
 }
 
 pub(super) fn apply_end(profile: &mut Profile, message: message::End) -> Result<(), String> {
@@ -55,10 +94,7 @@ pub(super) fn apply_end(profile: &mut Profile, message: message::End) -> Result<
     } = message;
     profile.information.duration_ns = duration_ns;
     profile.lost = lost;
-    profile.incomplete = incomplete
-        .into_iter()
-        .map(|entry| (entry.reason, entry.samples))
-        .collect();
+    profile.incomplete = read_incomplete(incomplete);
     let there = profile.samples.len() as u64;
     if there == samples {
         Ok(())
@@ -69,8 +105,46 @@ pub(super) fn apply_end(profile: &mut Profile, message: message::End) -> Result<
     }
 }
 
-/// Tables first, samples last and all or none, so a block that turns out wrong leaves at most rows that nothing uses.
+/// The rows of a later chapter: the one that is read now, or the next, whose tables begin anew.
+pub(super) fn apply_chapter_rows(
+    profile: &mut Profile,
+    rows: &mut FileRows,
+    message: message::ChapterRows,
+) -> Result<(), String> {
+    let message::ChapterRows {
+        chapter,
+        rows: message,
+    } = message;
+    if Some(chapter) == rows.chapter.checked_add(1) {
+        *rows = FileRows {
+            chapter,
+            ..FileRows::default()
+        };
+    }
+    if chapter == 0 || chapter != rows.chapter {
+        let current = rows.chapter;
+        return Err(format!(
+            "it is of chapter {chapter}, after chapter {current}"
+        ));
+    }
+    apply_rows_of_chapter(profile, rows, message.unwrap_or_default())
+}
+
+/// The rows of the first chapter.
 pub(super) fn apply_rows(
+    profile: &mut Profile,
+    rows: &mut FileRows,
+    message: message::Rows,
+) -> Result<(), String> {
+    if rows.chapter != 0 {
+        let current = rows.chapter;
+        return Err(format!("it is of chapter 0, after chapter {current}"));
+    }
+    apply_rows_of_chapter(profile, rows, message)
+}
+
+/// Tables first, samples last and all or none, so a block that turns out wrong leaves at most rows that nothing uses.
+pub(super) fn apply_rows_of_chapter(
     profile: &mut Profile,
     rows: &mut FileRows,
     message: message::Rows,
@@ -84,6 +158,8 @@ pub(super) fn apply_rows(
         threads,
         samples,
         libraries,
+        renamed_processes,
+        renamed_threads,
     } = message;
     for text in strings {
         rows.strings.push(profile.strings.intern(&text));
@@ -103,12 +179,54 @@ pub(super) fn apply_rows(
         rows.processes.push(profile.processes.intern(process));
     }
     for message::Thread { process, tid, name } in threads {
-        let process = row("processes", process, &rows.processes)?;
-        let name = row("strings", name, &rows.strings)?;
-        let thread = Thread { process, tid, name };
+        let thread = read_thread(rows, process, tid, name)?;
         rows.threads.push(profile.threads.intern(thread));
     }
+    apply_renamed(profile, rows, renamed_processes, renamed_threads)?;
     apply_samples(profile, rows, samples.unwrap_or_default())
+}
+
+/// Rows of which more is known now.
+fn apply_renamed(
+    profile: &mut Profile,
+    rows: &mut FileRows,
+    processes: Vec<message::RenamedProcess>,
+    threads: Vec<message::RenamedThread>,
+) -> Result<(), String> {
+    for message::RenamedProcess {
+        row: number,
+        process,
+    } in processes
+    {
+        let handle = row("processes", number, &rows.processes)?;
+        let process = read_process(rows, &process.unwrap_or_default())?;
+        let handle = profile.processes.replace(handle, process);
+        if let Some(place) = rows.processes.get_mut(number as usize) {
+            *place = handle;
+        }
+    }
+    for message::RenamedThread {
+        row: number,
+        thread,
+    } in threads
+    {
+        let handle = row("threads", number, &rows.threads)?;
+        let message::Thread { process, tid, name } = thread.unwrap_or_default();
+        let thread = read_thread(rows, process, tid, name)?;
+        let handle = profile.threads.replace(handle, thread);
+        if let Some(place) = rows.threads.get_mut(number as usize) {
+            *place = handle;
+        }
+    }
+    Ok(())
+}
+
+fn read_thread(rows: &FileRows, process: u32, tid: u32, name: u32) -> Result<Thread, String> {
+    Ok(Thread {
+        process: row("processes", process, &rows.processes)?,
+        tid,
+        name: row("strings", name, &rows.strings)?,
+    })
 }
 
 fn read_library(rows: &FileRows, message: &message::Library) -> Result<Library, String> {
@@ -161,14 +279,23 @@ fn read_process(rows: &FileRows, message: &message::Process) -> Result<Process, 
         command_line,
         python_version_plus_one,
         start_time_ns,
+        title_plus_one,
+        ref placement_plus_one,
     } = *message;
+    let mut placement = Placement::default().to_array();
+    // What a later version knows besides comes after these.
+    for (field, row) in placement.iter_mut().zip(placement_plus_one) {
+        *field = optional("strings", *row, &rows.strings)?;
+    }
     Ok(Process {
         pid,
         parent_pid,
         name: row("strings", name, &rows.strings)?,
+        title: optional("strings", title_plus_one, &rows.strings)?,
         command_line: row("strings", command_line, &rows.strings)?,
         python_version: optional("strings", python_version_plus_one, &rows.strings)?,
         start_time_ns,
+        placement: Placement::from_array(placement),
     })
 }
 

@@ -17,6 +17,10 @@ use crate::viperf_file::MAXIMUM_BLOCK_BYTES;
 pub(super) const INFORMATION: u32 = 1;
 pub(super) const ROWS: u32 = 2;
 pub(super) const END: u32 = 3;
+pub(super) const SOURCE: u32 = 4;
+pub(super) const CHAPTER_ROWS: u32 = 6;
+pub(super) const STANDING: u32 = 5;
+pub(super) const UNNAMED_ROWS: u32 = 7;
 
 const HEAD_BYTES: usize = 12;
 

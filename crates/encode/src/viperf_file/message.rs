@@ -42,6 +42,50 @@ pub(super) struct Rows {
     pub(super) samples: Option<Samples>,
     #[prost(message, repeated, tag = "8")]
     pub(super) libraries: Vec<Library>,
+    /// Rows of earlier blocks of which more is known now.
+    #[prost(message, repeated, tag = "9")]
+    pub(super) renamed_processes: Vec<RenamedProcess>,
+    #[prost(message, repeated, tag = "10")]
+    pub(super) renamed_threads: Vec<RenamedThread>,
+}
+
+/// Block type 6: the same in a later chapter of the file. The tables of each begin anew.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ChapterRows {
+    /// The first chapter, of blocks of type 2, is 0.
+    #[prost(uint32, tag = "1")]
+    pub(super) chapter: u32,
+    #[prost(message, optional, tag = "2")]
+    pub(super) rows: Option<Rows>,
+}
+
+/// Block type 7: samples that waited for their names when it was written. They come again in blocks of rows.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct UnnamedRows {
+    /// Blocks of one batch stand together, and share the tables.
+    #[prost(uint32, tag = "1")]
+    pub(super) batch: u32,
+    /// How many samples of the recording come before those of this block.
+    #[prost(uint64, tag = "2")]
+    pub(super) samples_before: u64,
+    #[prost(message, optional, tag = "3")]
+    pub(super) rows: Option<Rows>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct RenamedProcess {
+    #[prost(uint32, tag = "1")]
+    pub(super) row: u32,
+    #[prost(message, optional, tag = "2")]
+    pub(super) process: Option<Process>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct RenamedThread {
+    #[prost(uint32, tag = "1")]
+    pub(super) row: u32,
+    #[prost(message, optional, tag = "2")]
+    pub(super) thread: Option<Thread>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -116,6 +160,11 @@ pub(super) struct Process {
     pub(super) python_version_plus_one: u32,
     #[prost(uint64, tag = "6")]
     pub(super) start_time_ns: u64,
+    #[prost(uint32, tag = "7")]
+    pub(super) title_plus_one: u32,
+    /// In the order of `Placement::FIELDS`, up to the last that is known.
+    #[prost(uint32, repeated, tag = "8")]
+    pub(super) placement_plus_one: Vec<u32>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -144,6 +193,44 @@ pub(super) struct Samples {
     pub(super) stack: Vec<u32>,
     #[prost(bool, repeated, tag = "6")]
     pub(super) complete: Vec<bool>,
+}
+
+/// Block type 4, before the last one: the text of a source file.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Source {
+    /// The path by which functions name the file.
+    #[prost(string, tag = "1")]
+    pub(super) path: String,
+    #[prost(string, tag = "2")]
+    pub(super) text: String,
+    /// The file was written after the recording.
+    #[prost(bool, tag = "3")]
+    pub(super) changed_since: bool,
+}
+
+/// Block type 5: how the recording stood when the block was written; the last one of a file counts.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Standing {
+    #[prost(uint64, tag = "1")]
+    pub(super) duration_ns: u64,
+    #[prost(uint64, tag = "2")]
+    pub(super) lost: u64,
+    #[prost(message, repeated, tag = "3")]
+    pub(super) incomplete: Vec<IncompleteReason>,
+    #[prost(uint64, tag = "4")]
+    pub(super) bpf_time_ns: u64,
+    #[prost(uint64, tag = "5")]
+    pub(super) cpu_time_ns: u64,
+    #[prost(uint64, tag = "6")]
+    pub(super) peak_memory_bytes: u64,
+    #[prost(uint64, tag = "7")]
+    pub(super) bpf_map_bytes: u64,
+    #[prost(uint64, optional, tag = "8")]
+    pub(super) first_sample_ns: Option<u64>,
+    #[prost(uint64, tag = "9")]
+    pub(super) samples_without_python: u64,
+    #[prost(uint32, tag = "10")]
+    pub(super) lowest_rate_hz: u32,
 }
 
 /// Block type 3, the last one: what is known only when the recording is over.

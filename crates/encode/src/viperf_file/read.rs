@@ -1,9 +1,9 @@
 //! Reading the file back, as far as it is whole.
 
 use thiserror::Error;
-use viperf_profile::Profile;
+use viperf_profile::{Profile, SourceFile};
 
-use crate::viperf_file::{MAGIC, VERSION, apply, block, message};
+use crate::viperf_file::{MAGIC, VERSION, apply, block, message, unnamed};
 
 /// Bounds on what a file may cost its reader.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +53,19 @@ pub enum DecodeError {
 ///
 /// [`DecodeError`] when the file is no .viperf file of a version that can be read.
 pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, DecodeError> {
+    decode_observed(bytes, limits, &mut |_| {})
+}
+
+/// The same; `progress` hears after each block how many bytes are read.
+///
+/// # Errors
+///
+/// As [`decode`].
+pub fn decode_observed(
+    bytes: &[u8],
+    limits: &DecodeLimits,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Decoded, DecodeError> {
     let rest = bytes.strip_prefix(&MAGIC).ok_or(DecodeError::NotViperf)?;
     let (version, mut rest) = rest
         .split_first_chunk::<4>()
@@ -62,12 +75,19 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, DecodeErro
         return Err(DecodeError::UnknownVersion { found });
     }
     let mut profile = Profile::default();
-    let damage = read_blocks(&mut profile, &mut rest, limits)
+    let mut left = |left: usize| progress(bytes.len() - left);
+    let damage = read_blocks(&mut profile, &mut rest, limits, &mut left)
         .map_err(|reason| format!("at byte {}: {reason}", bytes.len() - rest.len()));
-    Ok(Decoded {
-        profile,
-        damage: damage.err(),
-    })
+    let damage = damage.err().map(|reason| {
+        let last_ns = profile.samples.last().map_or(0, |sample| sample.time_ns);
+        let duration_ns = &mut profile.information.duration_ns;
+        // The sample before the cut may be later than what was last said of the recording.
+        *duration_ns = last_ns.max(*duration_ns);
+        let seconds = *duration_ns as f64 / 1e9;
+        let samples = profile.samples.len();
+        format!("{reason}; {samples} samples of {seconds:.1} s stand before that")
+    });
+    Ok(Decoded { profile, damage })
 }
 
 /// Reads blocks into `profile` up to the end block; the error is the damage.
@@ -75,17 +95,42 @@ fn read_blocks(
     profile: &mut Profile,
     rest: &mut &[u8],
     limits: &DecodeLimits,
+    left: &mut dyn FnMut(usize),
 ) -> Result<(), String> {
     let mut budget = limits.maximum_bytes;
+    let mut unnamed = Vec::new();
+    let end = read_to_end(profile, rest, (&mut budget, left), &mut unnamed);
+    end.map_err(
+        |damage| match unnamed::apply(profile, &unnamed, &mut budget) {
+            0 => damage,
+            count => format!("{damage}; the last {count} samples waited for names"),
+        },
+    )
+}
+
+/// The same without the blocks of samples that waited for names, which are collected in `unnamed`.
+fn read_to_end<'b>(
+    profile: &mut Profile,
+    rest: &mut &'b [u8],
+    (budget, left): (&mut u64, &mut dyn FnMut(usize)),
+    unnamed: &mut Vec<block::Block<'b>>,
+) -> Result<(), String> {
     let mut rows = apply::FileRows::default();
     let mut number = 0_u64;
     while !rest.is_empty() {
         number += 1;
         let mut after = *rest;
         let done = block::split_block(&mut after)
-            .and_then(|block| read_block(profile, &mut rows, &block, &mut budget))
+            .and_then(|block| match block.block_type {
+                block::UNNAMED_ROWS => {
+                    unnamed.push(block);
+                    Ok(false)
+                }
+                _ => read_block(profile, &mut rows, &block, budget),
+            })
             .map_err(|reason| format!("block {number} is damaged, {reason}"))?;
         *rest = after;
+        left(rest.len());
         if done {
             return if rest.is_empty() {
                 Ok(())
@@ -107,10 +152,25 @@ fn read_block(
     match block.block_type {
         block::INFORMATION => apply::apply_information(profile, block.decode(budget)?),
         block::ROWS => apply::apply_rows(profile, rows, block.decode(budget)?)?,
+        block::CHAPTER_ROWS => apply::apply_chapter_rows(profile, rows, block.decode(budget)?)?,
+        block::STANDING => apply::apply_standing(profile, block.decode(budget)?),
         block::END => {
             let message: message::End = block.decode(budget)?;
             apply::apply_end(profile, message)?;
             return Ok(true);
+        }
+        block::SOURCE => {
+            let message::Source {
+                path,
+                text,
+                changed_since,
+            } = block.decode(budget)?;
+            let file = SourceFile {
+                text,
+                changed_since,
+            };
+            // What is larger than a profile keeps is left out: lines then stand without their text.
+            profile.sources.insert(&path, file);
         }
         // A later version's news, which it allows us to leave out.
         _ => {}

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use viperf_profile::{
-    Frame, FrameKind, Function, Handle, Library, Process, Profile, ProfileInformation, Sample,
-    SourceRange, Stack, Thread,
+    Frame, FrameKind, Function, Handle, Library, Process, Profile, ProfileInformation,
+    RecordingCost, Sample, SourceRange, Stack, Thread,
 };
 
 use crate::viperf_file::message;
@@ -55,6 +55,8 @@ pub(super) fn next_rows(profile: &Profile, written: &mut Written) -> Option<mess
             thread_message,
         ),
         samples: samples_message(profile, written, &mut room),
+        renamed_processes: Vec::new(),
+        renamed_threads: Vec::new(),
     };
     (*written != before).then_some(message)
 }
@@ -248,10 +250,19 @@ fn process_message(process: Process) -> message::Process {
         pid,
         parent_pid,
         name,
+        title,
         command_line,
         python_version,
         start_time_ns,
+        placement,
     } = process;
+    let mut placement = placement.to_array().map(plus_one).to_vec();
+    placement.truncate(
+        placement
+            .iter()
+            .rposition(|&row| row != 0)
+            .map_or(0, |last| last + 1),
+    );
     message::Process {
         pid,
         parent_pid,
@@ -259,6 +270,8 @@ fn process_message(process: Process) -> message::Process {
         command_line: command_line.index(),
         python_version_plus_one: plus_one(python_version),
         start_time_ns,
+        title_plus_one: plus_one(title),
+        placement_plus_one: placement,
     }
 }
 
@@ -281,6 +294,7 @@ pub(super) fn information_message(information: &ProfileInformation) -> message::
         period_ns,
         rate_hz,
         target,
+        cost: _, // stands in the blocks of how it stood
     } = information.clone();
     message::Information {
         viperf_version,
@@ -290,6 +304,82 @@ pub(super) fn information_message(information: &ProfileInformation) -> message::
         period_ns,
         rate_hz,
         target,
+    }
+}
+
+/// The rows as they were written, to find those of which more is known now.
+#[derive(Debug, Default)]
+pub(super) struct Named {
+    processes: Vec<Process>,
+    threads: Vec<Thread>,
+}
+
+/// The block of rows that say something else than they did when they were written; `None` when there are none. Every text and
+/// every row that they name must be written already.
+pub(super) fn renamed_rows(profile: &Profile, named: &mut Named) -> Option<message::Rows> {
+    let processes = profile.processes.iter();
+    let renamed_processes = changes(processes, &mut named.processes, |row, process| {
+        message::RenamedProcess {
+            row,
+            process: Some(process_message(process)),
+        }
+    });
+    let threads = profile.threads.iter();
+    let renamed_threads = changes(threads, &mut named.threads, |row, thread| {
+        message::RenamedThread {
+            row,
+            thread: Some(thread_message(thread)),
+        }
+    });
+    let is_empty = renamed_processes.is_empty() && renamed_threads.is_empty();
+    (!is_empty).then(|| message::Rows {
+        renamed_processes,
+        renamed_threads,
+        ..message::Rows::default()
+    })
+}
+
+/// The rows that are not what they were; `before` is brought up to date.
+fn changes<'a, H: Handle, R: Copy + PartialEq + 'a, M>(
+    rows: impl Iterator<Item = (H, &'a R)>,
+    before: &mut Vec<R>,
+    convert: impl Fn(u32, R) -> M,
+) -> Vec<M> {
+    let mut messages = Vec::new();
+    for (handle, row) in rows {
+        match before.get_mut(handle.index() as usize) {
+            Some(known) if known == row => {}
+            Some(known) => {
+                *known = *row;
+                messages.push(convert(handle.index(), *row));
+            }
+            None => before.push(*row),
+        }
+    }
+    messages
+}
+
+pub(super) fn standing_message(profile: &Profile) -> message::Standing {
+    let RecordingCost {
+        bpf_time_ns,
+        cpu_time_ns,
+        peak_memory_bytes,
+        bpf_map_bytes,
+        first_sample_ns,
+        samples_without_python,
+        lowest_rate_hz,
+    } = profile.information.cost;
+    message::Standing {
+        duration_ns: profile.information.duration_ns,
+        lost: profile.lost,
+        incomplete: incomplete_messages(&profile.incomplete),
+        bpf_time_ns,
+        cpu_time_ns,
+        peak_memory_bytes,
+        bpf_map_bytes,
+        first_sample_ns,
+        samples_without_python,
+        lowest_rate_hz,
     }
 }
 

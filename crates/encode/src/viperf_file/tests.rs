@@ -7,7 +7,9 @@ use crate::sample_profile::{
     add_frame, add_process, add_samples, add_thread, hostile_profile, profile_of_one_line,
     small_profile,
 };
-use viperf_profile::{Frame, FrameKind, Function, Library, Profile, SourceRange};
+use viperf_profile::{
+    Frame, FrameKind, Function, Library, Placement, Process, Profile, SourceRange,
+};
 
 fn decode_all(bytes: &[u8]) -> Decoded {
     decode(bytes, &DecodeLimits::default()).unwrap()
@@ -105,6 +107,53 @@ fn profile_with_libraries() -> Profile {
     profile
 }
 
+/// Two processes of one pid, which only what they run and where tells apart.
+fn profile_with_placed_processes() -> Profile {
+    let mut profile = Profile::default();
+    let name = profile.strings.intern("python3");
+    let placement = Placement {
+        container_id: Some(profile.strings.intern("0123456789ab")),
+        pod_namespace: Some(profile.strings.intern("production")),
+        ..Placement::default()
+    };
+    let title = Some(profile.strings.intern("gunicorn: worker [app]"));
+    let plain = Process::new(7, name, name);
+    for process in [
+        plain,
+        Process {
+            title,
+            placement,
+            ..plain
+        },
+    ] {
+        let process = profile.processes.intern(process);
+        let thread = add_thread(&mut profile, process, "t", 7);
+        let frame = add_frame(&mut profile, FrameKind::Python, "f", "a.py", 1);
+        add_samples(&mut profile, thread, &[frame], 1);
+    }
+    profile
+}
+
+#[test]
+fn what_a_later_version_knows_of_a_placement_is_left_out() {
+    let profile = profile_with_placed_processes();
+    let bytes = encode(&profile, &Options::default()).unwrap();
+    let (_, rows) = block_bounds(&bytes)[1].clone();
+    let mut message = read_rows(&bytes[rows.clone()]);
+    assert!(message.processes[0].placement_plus_one.is_empty());
+    let placement = &mut message.processes[1].placement_plus_one;
+    assert_eq!(placement.len(), 8);
+    placement.resize(14, 1);
+    placement[8] = 0;
+    placement[9] = 0;
+    let mut later = bytes[..rows.start].to_vec();
+    later.extend(sealed_block(2, &message.encode_to_vec()));
+    later.extend_from_slice(&bytes[rows.end..]);
+    let read = decode_all(&later);
+    assert_eq!(read.damage, None);
+    assert!(read.profile == profile);
+}
+
 /// Twelve bytes of head, then the payload, as `docs/formats/viperf.md` has it.
 fn block_bounds(bytes: &[u8]) -> Vec<(u32, std::ops::Range<usize>)> {
     let mut bounds = Vec::new();
@@ -128,6 +177,7 @@ fn what_is_written_is_read_back_whole() {
         large_profile(),
         profile_of_all_ranges(),
         profile_with_libraries(),
+        profile_with_placed_processes(),
     ] {
         let bytes = encode(&profile, &Options::default()).unwrap();
         let Decoded {
@@ -230,6 +280,140 @@ fn every_truncation_is_read_as_far_as_its_blocks_are_whole() {
 }
 
 #[test]
+fn names_that_are_learnt_late_are_those_of_the_file_and_samples_may_go_meanwhile() {
+    let mut growing = Profile::default();
+    let mut writer = Writer::new(Options::default());
+    let mut bytes = writer.begin(&growing.information).unwrap();
+    let process = add_process(&mut growing, "python3", 7);
+    let thread = add_thread(&mut growing, process, "python3", 7);
+    let frame = add_frame(&mut growing, FrameKind::Python, "f", "a.py", 1);
+    add_samples(&mut growing, thread, &[frame], 3);
+    bytes.extend(writer.append(&growing).unwrap());
+    let mut samples = std::mem::take(&mut growing.samples);
+    writer.samples_were_taken_out();
+    let [title, name] = ["gunicorn: worker", "MainThread"].map(|text| growing.strings.intern(text));
+    let row = *growing.processes.find(process).unwrap();
+    growing
+        .processes
+        .replace(process, Process { name: title, ..row });
+    let row = *growing.threads.find(thread).unwrap();
+    growing
+        .threads
+        .replace(thread, viperf_profile::Thread { name, ..row });
+    growing.information.cost.cpu_time_ns = 5;
+    growing.lost = 2;
+    add_samples(&mut growing, thread, &[frame], 2);
+    bytes.extend(writer.append(&growing).unwrap());
+    assert!(writer.append(&growing).unwrap().is_empty());
+    let cut = decode_all(&bytes);
+    assert!(cut.damage.unwrap().contains("5 samples of "));
+    bytes.extend(writer.finish(&growing).unwrap());
+    let read = decode_all(&bytes);
+    assert_eq!(read.damage, None);
+    samples.append(&mut growing.samples);
+    growing.samples = samples;
+    assert!(read.profile == growing);
+    assert!(cut.profile.processes == growing.processes && cut.profile.lost == 2);
+}
+
+/// `profile` with only these samples.
+fn part(profile: &Profile, samples: std::ops::Range<usize>) -> Profile {
+    Profile {
+        samples: profile.samples[samples].to_vec(),
+        ..profile.clone()
+    }
+}
+
+#[test]
+fn samples_that_wait_for_names_are_there_until_they_come_with_them() {
+    let named = large_profile();
+    let names = |profile: &Profile, samples: std::ops::Range<usize>| {
+        folded::encode(&part(profile, samples), &folded::Options::default()).unwrap()
+    };
+    let mut unnamed = Profile::default();
+    let process = add_process(&mut unnamed, "python3", 7);
+    let thread = add_thread(&mut unnamed, process, "python3", 7);
+    let frame = add_frame(&mut unnamed, FrameKind::Incomplete, "[address]", "", 0);
+    add_samples(&mut unnamed, thread, &[frame], 50_000);
+    unnamed
+        .samples
+        .iter_mut()
+        .for_each(|sample| sample.complete = false);
+
+    let mut writer = Writer::new(Options::default());
+    let mut bytes = writer.begin(&named.information).unwrap();
+    bytes.extend(writer.append(&part(&named, 0..10)).unwrap());
+    // 10..50,010 in two batches; more than one block.
+    bytes.extend(
+        writer
+            .append_unnamed(10, &part(&unnamed, 0..40_000))
+            .unwrap(),
+    );
+    bytes.extend(
+        writer
+            .append_unnamed(40_010, &part(&unnamed, 40_000..50_000))
+            .unwrap(),
+    );
+    let Decoded { profile, damage } = decode_all(&bytes);
+    assert!(
+        damage
+            .unwrap()
+            .contains("the last 50000 samples waited for names")
+    );
+    assert_eq!(profile.samples.len(), 50_010);
+    assert_eq!(names(&profile, 0..10), names(&named, 0..10));
+    assert_eq!(names(&profile, 10..50_010), names(&unnamed, 0..50_000));
+    assert_eq!(profile.incomplete["[address]"], 50_000);
+
+    // All of the first batch and some of the second have names now.
+    bytes.extend(writer.append(&part(&named, 0..40_510)).unwrap());
+    let Decoded { profile, damage } = decode_all(&bytes);
+    assert!(damage.unwrap().contains("the last 9500 samples"));
+    assert_eq!(profile.samples.len(), 50_010);
+    assert_eq!(names(&profile, 0..40_510), names(&named, 0..40_510));
+    assert_eq!(names(&profile, 40_510..50_010), names(&unnamed, 0..9_500));
+
+    for length in (12..bytes.len()).step_by(bytes.len() / 500) {
+        let read = decode_all(&bytes[..length]).profile;
+        assert_eq!(read.validate(), Ok(()));
+    }
+    bytes.extend(writer.finish(&named).unwrap());
+    let whole = decode_all(&bytes);
+    assert_eq!(whole.damage, None);
+    assert!(whole.profile == named);
+}
+
+#[test]
+fn a_file_cut_or_damaged_at_any_of_1000_places_gives_a_prefix_of_the_profile() {
+    let profile = large_profile();
+    let bytes = encode(&profile, &Options::default()).unwrap();
+    let mut random = 7_u64;
+    let mut next = move |below: usize| {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (random >> 33) as usize % below
+    };
+    for number in 0..1000 {
+        let place = 12 + next(bytes.len() - 12);
+        let mut broken = bytes.clone();
+        if number % 2 == 0 {
+            broken.truncate(place);
+        } else {
+            let end = (place + 1 + next(64)).min(bytes.len());
+            broken[place..end]
+                .iter_mut()
+                .for_each(|byte| *byte = !*byte);
+        }
+        let read = decode_all(&broken);
+        assert!(read.damage.is_some(), "{place}");
+        let kept = read.profile.samples.len();
+        assert!(read.profile.samples == profile.samples[..kept], "{place}");
+        assert_eq!(read.profile.validate(), Ok(()));
+    }
+}
+
+#[test]
 fn a_truncated_large_file_keeps_the_samples_of_its_whole_blocks() {
     let profile = large_profile();
     let bytes = encode(&profile, &Options::default()).unwrap();
@@ -304,6 +488,28 @@ fn sealed_block(block_type: u32, message: &[u8]) -> Vec<u8> {
     head.extend(u32::try_from(payload.len()).unwrap().to_le_bytes());
     let sum = crc32fast::hash(&[head.as_slice(), &payload].concat());
     [head.as_slice(), &sum.to_le_bytes(), &payload].concat()
+}
+
+/// A reader of before them has no such type, and skips what it does not know.
+#[test]
+fn texts_of_source_files_stand_in_blocks_of_their_own() {
+    let mut profile = small_profile();
+    for (path, text) in [
+        ("/srv/b.py", "x = 1\n"),
+        ("/srv/a.py", "\u{202e}\0<script>"),
+    ] {
+        let file = viperf_profile::SourceFile {
+            text: text.to_owned(),
+            changed_since: path == "/srv/a.py",
+        };
+        assert!(profile.sources.insert(path, file));
+    }
+    let bytes = encode(&profile, &Options::default()).unwrap();
+    let types: Vec<u32> = block_bounds(&bytes).iter().map(|(kind, _)| *kind).collect();
+    assert_eq!(types, [1, 2, 4, 4, 3]);
+    let read = decode_all(&bytes);
+    assert_eq!(read.damage, None);
+    assert!(read.profile == profile);
 }
 
 #[test]
@@ -402,7 +608,7 @@ fn bytes_after_the_end_are_damage_and_the_profile_is_kept() {
     assert!(
         read.damage
             .unwrap()
-            .ends_with("5 bytes follow the last block")
+            .contains("5 bytes follow the last block")
     );
 }
 
@@ -456,4 +662,69 @@ fn a_row_that_no_block_can_hold_is_an_error() {
         encode(&profile, &Options::default()),
         Err(EncodeError::RowTooLarge { .. })
     ));
+}
+
+/// A recording of three chapters, the first two with samples taken out as they were written.
+fn file_of_chapters(profiles: &[Profile; 3]) -> Vec<u8> {
+    let mut writer = Writer::new(Options::default());
+    let mut file = writer.begin(&profiles[0].information).unwrap();
+    for profile in &profiles[..2] {
+        file.extend(writer.append(profile).unwrap());
+        let mut without_samples = profile.clone();
+        writer.samples_were_taken_out();
+        without_samples.samples.clear();
+        file.extend(writer.append(&without_samples).unwrap());
+        writer.profile_begins_anew();
+    }
+    file.extend(writer.finish(&profiles[2]).unwrap());
+    file
+}
+
+#[test]
+fn chapters_with_rows_of_their_own_are_one_profile() {
+    let chapters = || [small_profile(), profile_with_libraries(), small_profile()];
+    let decoded = decode_all(&file_of_chapters(&chapters()));
+    assert_eq!(decoded.damage, None);
+    let [first, second, third] = chapters();
+    let samples = first.samples.len() + second.samples.len() + third.samples.len();
+    assert_eq!(decoded.profile.samples.len(), samples);
+    assert_eq!(decoded.profile.validate(), Ok(()));
+    let lines = |profile: &Profile| folded::encode(profile, &folded::Options::default()).unwrap();
+    let mut together = viperf_profile::merge([&first, &second, &third]).unwrap();
+    together.sort_samples();
+    assert_eq!(lines(&decoded.profile), lines(&together));
+    // What two chapters have in common is there once.
+    let distinct = viperf_profile::merge([&first, &second]).unwrap();
+    assert_eq!(decoded.profile.processes.len(), distinct.processes.len());
+    assert_eq!(decoded.profile.stacks.len(), distinct.stacks.len());
+}
+
+#[test]
+fn a_chapter_that_is_cut_off_leaves_those_before_it() {
+    let chapters = [small_profile(), profile_with_libraries(), small_profile()];
+    let whole = file_of_chapters(&chapters);
+    let decoded = decode_all(&whole[..whole.len() - 40]);
+    assert!(decoded.damage.is_some());
+    assert!(decoded.profile.samples.len() >= chapters[0].samples.len() + chapters[1].samples.len());
+    assert_eq!(decoded.profile.validate(), Ok(()));
+}
+
+#[test]
+fn a_chapter_out_of_order_is_damage() {
+    for chapters in [&[2][..], &[0], &[1, 3], &[1, 2, 1]] {
+        let writer = Writer::new(Options::default());
+        let mut file = writer.begin(&small_profile().information).unwrap();
+        for chapter in chapters {
+            let message = message::ChapterRows {
+                chapter: *chapter,
+                rows: None,
+            };
+            block::write_block(&mut file, block::CHAPTER_ROWS, &message, 3).unwrap();
+        }
+        let damage = decode_all(&file).damage.unwrap();
+        assert!(
+            damage.contains("it is of chapter"),
+            "{chapters:?}: {damage}"
+        );
+    }
 }

@@ -1,11 +1,12 @@
 """Opens viperf's files with Python's own means and prints, as one line of JSON, what they count.
 
-    read_python.py pstats|json|gprof2dot|gprof2dot-folded|snakeviz|speedscope-schema FILE NEEDLE [SCHEMA]
+    read_python.py pstats|json|gprof2dot|gprof2dot-folded|gprof2dot-perf|snakeviz|speedscope-schema FILE NEEDLE [SCHEMA]
 
 Ends with code 77 when the package that it needs is not there.
 """
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -60,7 +61,9 @@ def read_by_gprof2dot(file, needle, form):
     command = [sys.executable, "-m", "gprof2dot", "-f", form, "-n", "0", "-e", "0", file]
     graph = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     labels = [line for line in graph.splitlines() if "label=" in line and needle in line]
-    return {"needle": len(labels), "graph": graph.startswith("digraph")}
+    # A node's label has its total, then its own in brackets; an edge has no name.
+    totals = [float(total) for line in labels if "->" not in line for total in re.findall(r"\\n([\d.]+)%", line)]
+    return {"needle": len(labels), "share": max(totals, default=None), "graph": graph.startswith("digraph")}
 
 
 def read_by_snakeviz(file, needle):
@@ -101,6 +104,8 @@ def main(what, file, needle, schema=None):
         return read_by_gprof2dot(file, needle, "pstats")
     if what == "gprof2dot-folded":
         return read_by_gprof2dot(file, needle, "collapse")
+    if what == "gprof2dot-perf":
+        return read_by_gprof2dot(file, needle, "perf")
     if what == "snakeviz":
         return read_by_snakeviz(file, needle)
     return read_by_schema(file, schema)

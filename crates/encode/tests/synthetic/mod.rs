@@ -71,6 +71,7 @@ fn information(samples: usize) -> ProfileInformation {
         period_ns: PERIOD_NS,
         rate_hz: 999,
         target: "gunicorn shop.wsgi --workers 2".into(),
+        ..ProfileInformation::default()
     }
 }
 
@@ -83,12 +84,9 @@ fn add_threads(profile: &mut Profile) -> Vec<ThreadHandle> {
     let mut threads = Vec::new();
     for pid in [4242, 4251] {
         let process = profile.processes.intern(Process {
-            pid,
             parent_pid: Some(1),
-            name,
-            command_line,
             python_version,
-            start_time_ns: 0,
+            ..Process::new(pid, name, command_line)
         });
         for (offset, name) in ["gunicorn", "ThreadPoolExecu", "ThreadPoolExecu", "asyncio"]
             .into_iter()

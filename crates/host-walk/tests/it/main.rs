@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "the whole file is tests")]
 
+mod cost;
 mod definitions;
 mod first_arguments;
 mod hostile;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::made_up::{MadeUp, PERIOD_NS, random_profile};
+use crate::made_up::{MadeUp, PERIOD_NS, placed, random_profile};
 use crate::merge::merge;
 
 fn count(profile: &Profile, wanted: Filter) -> usize {
@@ -202,4 +202,78 @@ fn readable(profile: &Profile) -> Vec<String> {
         .collect();
     lines.sort();
     lines
+}
+
+#[test]
+fn a_process_is_found_by_what_it_runs_as_well() {
+    let mut made = MadeUp::default();
+    let frame = made.python("f", "/srv/a.py", 1, 2);
+    let thread = made.thread("python3", 10, 10);
+    made.samples(thread, &[frame], 2);
+    let name = made.profile.strings.intern("python3");
+    let title = Some(made.profile.strings.intern("gunicorn app:wsgi"));
+    let process = made.profile.processes.intern(crate::Process {
+        title,
+        ..crate::Process::new(11, name, name)
+    });
+    let thread = made.profile.threads.intern(crate::Thread {
+        process,
+        tid: 11,
+        name,
+    });
+    made.samples(thread, &[frame], 3);
+    for (wanted, count) in [
+        ("gunicorn app:wsgi", 3),
+        ("python3", 5),
+        ("gunicorn", 3),
+        ("gunicorn a", 0),
+        ("app", 0),
+        ("", 0),
+    ] {
+        let wanted = Filter {
+            processes: vec![Selector::Name(wanted.to_owned())],
+            ..Filter::default()
+        };
+        let part = filter(made.profile.clone(), &wanted).unwrap();
+        assert_eq!(part.samples.len(), count);
+    }
+}
+
+#[test]
+fn places_choose_samples_by_all_the_names_that_people_have_for_them() {
+    let profile = placed();
+    let place = |by, text: &str| PlaceSelector {
+        by,
+        text: text.to_owned(),
+    };
+    use DivideBy::{Container, ControlGroup, Pod, Process, Unit};
+    for (by, text, expected) in [
+        (Container, "web", 8),
+        (Container, "0123", 8),
+        (Container, "fedcba9876543210", 4),
+        (Container, "we", 0),
+        (Container, "", 0),
+        (Pod, "queue-7f", 4),
+        (Pod, "shop/queue-7f", 4),
+        (Pod, "77-88", 4),
+        (Pod, "other/queue-7f", 0),
+        (Unit, "ssh.service", 2),
+        (Unit, "ssh", 2),
+        (Unit, "ss", 0),
+        (ControlGroup, "/system.slice", 2),
+        (ControlGroup, "/system.slice/", 2),
+        (ControlGroup, "/system", 0),
+        (ControlGroup, "/", 14),
+        (Process, "python3", 0),
+    ] {
+        let wanted = only(|filter| filter.places = vec![place(by, text)]);
+        assert_eq!(count(&profile, wanted), expected, "{by:?} {text:?}");
+    }
+    let any = vec![place(Container, "web"), place(Container, "fedc")];
+    assert_eq!(
+        count(&profile, only(|filter| filter.places = any.clone())),
+        12
+    );
+    let both = [any, vec![place(Pod, "queue-7f")]].concat();
+    assert_eq!(count(&profile, only(|filter| filter.places = both)), 4);
 }

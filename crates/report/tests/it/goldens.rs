@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use viperf_profile::{Filter, FrameKind, Normalization, Profile, filter};
+use viperf_profile::{DivideBy, Filter, FrameKind, Normalization, Profile, filter};
 use viperf_report::{
     Calls, DiffOptions, DiffReport, Direction, Report, ReportOptions, Section, Source, Style,
 };
 
-use crate::made_up::{shop, shop_after, ten_times};
+use crate::made_up::{shop, shop_after, shop_in_container, ten_times};
 
 fn check(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -47,6 +47,40 @@ fn a_report_is_plain_in_a_pipe_narrow_on_a_terminal_and_markdown_for_a_pull_requ
     );
     check("report.md", &report.markdown());
     check("report.json", &report.json());
+}
+
+#[test]
+fn what_each_thread_and_container_takes_and_on_what() {
+    for (name, by) in [
+        ("groups-thread", DivideBy::Thread),
+        ("groups-container", DivideBy::Container),
+    ] {
+        let options = ReportOptions {
+            sections: Vec::new(),
+            divide_by: Some(by),
+            ..ReportOptions::default()
+        };
+        let report = report(&shop_in_container(), &options);
+        let text = report.text(&narrow());
+        check(&format!("{name}.txt"), &text);
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 80),
+            "{text}"
+        );
+        check(&format!("{name}.md"), &report.markdown());
+        let groups = report.groups.unwrap();
+        let total: u64 = groups.parts.iter().map(|part| part.total.samples).sum();
+        assert_eq!(total, 110, "every sample belongs to one part");
+    }
+    let options = ReportOptions {
+        limit: 1,
+        divide_by: Some(DivideBy::Program),
+        ..ReportOptions::default()
+    };
+    let report = report(&shop_in_container(), &options);
+    let groups = report.groups.unwrap();
+    assert_eq!((groups.parts.len(), groups.parts_in_all), (1, 2));
+    assert_eq!(groups.others.samples, 10);
 }
 
 #[test]

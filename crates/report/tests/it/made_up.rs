@@ -1,8 +1,8 @@
 //! Profiles made by hand.
 
 use viperf_profile::{
-    Frame, FrameHandle, FrameKind, Function, Library, Process, Profile, ProfileInformation, Sample,
-    Thread, ThreadHandle,
+    Frame, FrameHandle, FrameKind, Function, Library, Placement, Process, Profile,
+    ProfileInformation, Sample, Thread, ThreadHandle,
 };
 
 pub(crate) const PERIOD_NS: u64 = 10_000_000;
@@ -50,12 +50,8 @@ impl MadeUp {
             .intern("python3 /srv/shop/manage.py runserver");
         let python_version = Some(self.profile.strings.intern("3.12.4"));
         let process = self.profile.processes.intern(Process {
-            pid,
-            parent_pid: None,
-            name: comm,
-            command_line,
             python_version,
-            start_time_ns: 0,
+            ..Process::new(pid, comm, command_line)
         });
         let name = self.profile.strings.intern(name);
         self.profile.threads.intern(Thread { process, tid, name })
@@ -104,8 +100,31 @@ pub(crate) fn shop() -> Profile {
         period_ns: PERIOD_NS,
         rate_hz: 100,
         target: "python3 manage.py runserver".into(),
+        ..ProfileInformation::default()
     };
     profile
+}
+
+/// The shop in a container, and beside it a program in none.
+pub(crate) fn shop_in_container() -> Profile {
+    let mut profile = shop();
+    let (handle, &process) = profile.processes.iter().next().unwrap();
+    let placement = Placement {
+        container_id: Some(profile.strings.intern("0123456789abcdef0123456789abcdef")),
+        container_name: Some(profile.strings.intern("shop-web-1")),
+        container_image: Some(profile.strings.intern("registry.example/shop:1.2")),
+        ..Placement::default()
+    };
+    let process = Process {
+        placement,
+        ..process
+    };
+    assert_eq!(profile.processes.replace(handle, process), handle);
+    let mut made = MadeUp { profile };
+    let thread = made.thread("backup", 77, 77, "backup");
+    let frame = made.other(FrameKind::Native, "memmove", "libc.so.6");
+    made.samples(thread, &[frame], 10);
+    made.profile
 }
 
 fn add_requests(made: &mut MadeUp, thread: ThreadHandle, start: FrameHandle) {

@@ -324,17 +324,29 @@ impl<'data> Flow<'data> {
     }
 
     /// The function and the frame at a place that no visible way leads to: the frame of the last jump with an unknown
-    /// target in the same function, or that of a function's start, whichever can return.
+    /// target in the same function, of the first behind the place (LLVM puts cases before the `switch`, too), or that of a
+    /// function's start, whichever can return.
     fn frame_of_unknown_origin(&mut self, pc: u64, is_inside: bool) -> Option<(u64, Frame)> {
         let function = self.starts.range(..=pc).next_back();
         let function = function.filter(|(_, start)| start.end.is_none_or(|end| pc < end));
+        let function = function.map(|(&from, &start)| (from, start));
         let has_end = function.is_some_and(|(_, start)| start.end.is_some());
-        let from = function.map_or(0, |(&from, _)| from);
+        let from = function.map_or(0, |(from, _)| from);
         let jump = self.indirect_jumps.range(from..pc).next_back();
         let jump = jump.map(|(_, &frame)| frame);
         let fits_jump = jump.and_then(|frame| self.fits(pc, frame));
         if fits_jump == Some(true) {
             return jump.map(|frame| (from, frame));
+        }
+        let end = function.and_then(|(_, start)| start.end);
+        let next = self.starts.range(pc.saturating_add(1)..).next();
+        let until = end.or(next.map(|(&next, _)| next)).unwrap_or(u64::MAX);
+        let behind = self.indirect_jumps.range(pc..until).next();
+        if let Some(frame) = behind.map(|(_, &frame)| frame)
+            && !frame.is_entry()
+            && self.fits(pc, frame) == Some(true)
+        {
+            return Some((from, frame));
         }
         if !is_inside && !has_end {
             let fits_start = self.fits(pc, Frame::ENTRY);

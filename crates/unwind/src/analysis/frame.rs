@@ -15,6 +15,9 @@ pub(super) struct Frame {
     saved_bp: Option<i64>,
     /// rbp holds what the caller had in it.
     bp_is_callers: bool,
+    /// The last register into which rsp has been copied, and CFA - its value. Hand-written kernels align rsp and come back
+    /// by it (OpenBLAS's `gemm` and `trsm`).
+    copy: Option<(Register, i64)>,
     /// The function has no caller.
     is_root: bool,
 }
@@ -30,6 +33,7 @@ impl Frame {
             bp: None,
             saved_bp: None,
             bp_is_callers: true,
+            copy: None,
             is_root: false,
         }
     }
@@ -54,7 +58,7 @@ impl Frame {
         })
     }
 
-    /// The rule that says it; NONE where neither rsp nor rbp leads to the CFA.
+    /// The rule that says it; NONE where neither rsp nor rbp leads to the CFA, nor a copy of rsp.
     pub(super) fn rule(&self) -> Rule {
         if self.is_root {
             return Rule::encode(Step::Root);
@@ -63,7 +67,13 @@ impl Frame {
         let by_rsp = self.sp.map(|offset| Cfa::Rsp { offset });
         // As compilers do: by rbp once it is a frame pointer, which points at the caller's.
         let is_frame_pointer = self.bp == self.saved_bp;
-        let Some(cfa) = by_rbp.filter(|_| is_frame_pointer).or(by_rsp).or(by_rbp) else {
+        // In the innermost frame only, and so the last choice.
+        let by_copy = self.copy.and_then(|(register, offset)| {
+            let number = dwarf_number(register)?;
+            Some(Cfa::Register { number, offset })
+        });
+        let by_frame = by_rbp.filter(|_| is_frame_pointer);
+        let Some(cfa) = by_frame.or(by_rsp).or(by_rbp).or(by_copy) else {
             return Rule::NONE;
         };
         let rbp = match self.saved_bp {
@@ -88,6 +98,7 @@ impl Frame {
     pub(super) fn after(mut self, instruction: &Instruction) -> Self {
         use Mnemonic::{Add, Lea, Leave, Mov, Pop, Push, Sub, Xor};
         let target = written_register(instruction);
+        let copy = self.copy_after(instruction);
         match (instruction.mnemonic(), target) {
             (Push, _) => self.push(instruction),
             (Pop, _) => self.pop(instruction),
@@ -102,6 +113,9 @@ impl Frame {
             }
             (Mov, Some(Register::RSP)) if instruction.op1_register() == Register::RBP => {
                 self.sp = self.bp;
+            }
+            (Mov, Some(Register::RSP)) if self.is_copy(instruction.op1_register()) => {
+                self.sp = self.copy.map(|(_, distance)| distance);
             }
             (Mov, Some(Register::RBP)) if instruction.op1_register() == Register::RSP => {
                 self.set_bp(self.sp);
@@ -119,7 +133,28 @@ impl Frame {
             }
             _ => {}
         }
+        self.copy = copy;
         self
+    }
+
+    /// Which register has a copy of rsp behind the instruction.
+    fn copy_after(&self, instruction: &Instruction) -> Option<(Register, i64)> {
+        let target = instruction.op0_register();
+        let copied = match instruction.mnemonic() {
+            Mnemonic::Mov if instruction.op1_register() == Register::RSP => self.sp,
+            Mnemonic::Lea if instruction.memory_base() == Register::RSP => self.memory(instruction),
+            _ => None,
+        };
+        match copied {
+            Some(distance) if can_keep_a_copy(target) => Some((target, distance)),
+            _ => self
+                .copy
+                .filter(|(register, _)| !may_write(instruction, *register)),
+        }
+    }
+
+    fn is_copy(&self, register: Register) -> bool {
+        self.copy.is_some_and(|(copy, _)| copy == register)
     }
 
     fn push(&mut self, instruction: &Instruction) {
@@ -172,6 +207,7 @@ impl Frame {
         let base = match instruction.memory_base() {
             Register::RSP => self.sp,
             Register::RBP => self.bp,
+            base if self.is_copy(base) => self.copy.map(|(_, distance)| distance),
             _ => None,
         };
         let displacement = instruction.memory_displacement64().cast_signed();
@@ -206,6 +242,41 @@ fn written_register(instruction: &Instruction) -> Option<Register> {
     let register = instruction.op0_register().full_register();
     let matters = matches!(register, Register::RSP | Register::RBP);
     (matters && !is_only_read).then_some(register)
+}
+
+/// Registers that no instruction but `cpuid`, no call and no system call writes without naming them. r10, to which gcc copies
+/// rsp where it aligns it, is none: it is kept on the stack from then on, and what is in it does not matter any more.
+const KEEPERS: [(Register, u8); 5] = [
+    (Register::RBX, 3),
+    (Register::R12, 12),
+    (Register::R13, 13),
+    (Register::R14, 14),
+    (Register::R15, 15),
+];
+
+fn can_keep_a_copy(register: Register) -> bool {
+    dwarf_number(register).is_some()
+}
+
+/// The number of a keeper (System V ABI, AMD64 supplement, figure 3.36).
+fn dwarf_number(register: Register) -> Option<u8> {
+    let found = KEEPERS.iter().find(|(keeper, _)| *keeper == register);
+    found.map(|(_, number)| *number)
+}
+
+/// Whether an instruction can leave something else in a keeper.
+fn may_write(instruction: &Instruction, keeper: Register) -> bool {
+    use Mnemonic::{Bt, Cmp, Cpuid, Nop, Push, Test, Xadd, Xchg};
+    let names = |operand| {
+        instruction.op_kind(operand) == OpKind::Register
+            && instruction.op_register(operand).full_register() == keeper
+    };
+    match instruction.mnemonic() {
+        Cpuid => keeper == Register::RBX,
+        Cmp | Test | Bt | Push | Nop => false,
+        Xchg | Xadd => (0..instruction.op_count()).any(names),
+        _ => !is_call(instruction) && instruction.op_count() > 0 && names(0),
+    }
 }
 
 fn stores_bp(instruction: &Instruction) -> bool {

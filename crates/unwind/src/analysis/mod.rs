@@ -33,9 +33,11 @@ pub(crate) use against_tables::{Agreement, compare};
 /// Shorter gaps that end where a function may start are padding.
 const SHORTEST_GAP: u64 = 16;
 
-/// More code than this is not analysed: it takes nine bytes of memory for each byte. musl has 400 KB, the largest set of
-/// hand-written kernels known, OpenBLAS's, 20 MB.
-const MAX_CODE: u64 = 16 << 20;
+/// More code than this is not analysed at a time: it takes nine bytes of memory for each byte. musl has 400 KB, OpenBLAS 20 MB.
+const MAX_AT_ONCE: u64 = 16 << 20;
+
+/// Nor more than this of one file: it takes a second for each ten MB. The MKL in torch has 31 MB.
+const MAX_CODE: u64 = 64 << 20;
 
 /// How far before a gap a row may start for the instructions between to be looked at.
 const MAX_BEFORE_GAP: u64 = 4096;
@@ -67,9 +69,34 @@ pub fn analyse_code(image: &Image<'_>, table: &mut RowTable) -> u64 {
     // A file without any call frame information comes with an empty table.
     add_entry_of(image, &mut table.rows);
     let gaps = find_gaps(image, &table.rows);
-    if gaps.is_empty() {
-        return 0;
+    let mut covered = 0;
+    let mut left = gaps.as_slice();
+    while !left.is_empty() {
+        let (portion, rest) = left.split_at(first_portion(left));
+        let is_first = left.len() == gaps.len();
+        covered += analyse_gaps(image, table, portion, is_first);
+        left = rest;
     }
+    covered
+}
+
+/// So many gaps, one at least, are looked at together.
+fn first_portion(gaps: &[Range<u64>]) -> usize {
+    let mut size = 0;
+    let fitting = gaps.iter().take_while(|gap| {
+        size += gap.end - gap.start;
+        size <= MAX_AT_ONCE
+    });
+    fitting.count().max(1)
+}
+
+/// Adds rows for some of the gaps. Those of the linkage table belong to none, and come with the first.
+fn analyse_gaps(
+    image: &Image<'_>,
+    table: &mut RowTable,
+    gaps: &[Range<u64>],
+    is_first: bool,
+) -> u64 {
     let part = |gap: &Range<u64>| {
         let length = usize::try_from(gap.end - gap.start).ok()?;
         Some(Part::new(
@@ -83,16 +110,16 @@ pub fn analyse_code(image: &Image<'_>, table: &mut RowTable) -> u64 {
         let start = function.svma.0;
         flow.add_start(start..start.saturating_add(function.size), Frame::ENTRY);
     }
-    for gap in &gaps {
+    for gap in gaps {
         if let Some(frame) = frame_running_into(image, &table.rows, gap) {
             flow.add_start(gap.start..gap.start, frame);
         }
     }
     let mut rows = flow.into_rows();
-    if let Some(table) = image.section(".plt") {
+    if let Some(table) = image.section(".plt").filter(|_| is_first) {
         rows = fill_gaps(&find_lazy_linkage_table(table.svma.0, table.data), &rows);
     }
-    for gap in &gaps {
+    for gap in gaps {
         rows = add_signal_returns(image, rows, gap);
     }
     let covered = covered_bytes(&rows);
@@ -104,10 +131,9 @@ pub fn analyse_code(image: &Image<'_>, table: &mut RowTable) -> u64 {
 /// Rows for code that was made at run time, as far as its instructions tell: addresses count from the start of `bytes`.
 ///
 /// Nothing says where its functions start, so that the rows are good guesses, to be checked by who walks by them.
-/// More than [`MAX_CODE`] is not looked at.
-#[must_use]
-pub fn analyse_generated_code(bytes: &[u8]) -> Vec<Row> {
-    let length = bytes.len().min(usize::try_from(MAX_CODE).unwrap_or(0));
+/// More than [`MAX_AT_ONCE`] is not looked at.
+pub(crate) fn analyse_generated_code(bytes: &[u8]) -> Vec<Row> {
+    let length = bytes.len().min(usize::try_from(MAX_AT_ONCE).unwrap_or(0));
     let code = bytes.get(..length).unwrap_or_default();
     Flow::new(vec![Part::new(0, code)]).into_rows()
 }
@@ -133,6 +159,7 @@ fn find_gaps(image: &Image<'_>, rows: &[Row]) -> Vec<Range<u64>> {
                 start = Some(pc);
             } else if let Some(gap) = start.take().map(|start| start..pc)
                 && may_be_code(&gap)
+                && gap.end - gap.start <= MAX_AT_ONCE
             {
                 total += gap.end - gap.start;
                 if total > MAX_CODE {

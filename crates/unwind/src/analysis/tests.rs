@@ -89,6 +89,47 @@ fn without_a_frame_pointer_a_lost_rsp_has_no_row() {
 }
 
 #[test]
+fn a_lost_rsp_is_known_by_its_copy_until_that_is_overwritten() {
+    // As OpenBLAS's gemm_kernel_4x8_sandy.S begins and ends.
+    // 1000 sub $16,%rsp
+    // 1004 mov %rbp,(%rsp)
+    // 1008 mov %rsp,%rbx
+    // 100b and $-4096,%rsp
+    // 1012 add %rbx,%rax       reads the copy only
+    // 1015 mov %rbx,%rsp
+    // 1018 mov (%rsp),%rbp
+    // 101c add $16,%rsp
+    // 1020 ret
+    let code = [
+        0x48, 0x83, 0xec, 0x10, 0x48, 0x89, 0x2c, 0x24, 0x48, 0x89, 0xe3, 0x48, 0x81, 0xe4, 0x00,
+        0xf0, 0xff, 0xff, 0x48, 0x01, 0xd8, 0x48, 0x89, 0xdc, 0x48, 0x8b, 0x2c, 0x24, 0x48, 0x83,
+        0xc4, 0x10, 0xc3,
+    ];
+    let saved = CallerRbp::BelowCfa { distance: 24 };
+    let by_copy = |offset| caller(Cfa::Register { number: 3, offset }, saved);
+    assert_eq!(
+        analysed(&code),
+        [
+            (0x1000, rsp(8)),
+            (0x1004, rsp(24)),
+            (0x1008, caller(Cfa::Rsp { offset: 24 }, saved)),
+            (0x1012, by_copy(24)),
+            (0x1018, caller(Cfa::Rsp { offset: 24 }, saved)),
+            (0x101c, rsp(24)),
+            (0x1020, rsp(8)),
+            (0x1021, Rule::NONE),
+        ]
+    );
+    // The same with `add %rax,%rbx`: there is no copy any more.
+    let mut code = code;
+    code[0x14] = 0xc3;
+    assert_eq!(
+        analysed(&code)[3..],
+        [(0x1012, by_copy(24)), (0x1015, Rule::NONE)]
+    );
+}
+
+#[test]
 fn a_zero_in_rbp_that_was_not_saved_marks_the_root() {
     // 1000 xor %ebp,%ebp
     // 1002 call 1007
@@ -230,4 +271,54 @@ fn functions_apart_by_an_odd_number_of_zeros_are_all_found() {
         }
         assert_eq!(find_rule(&rows, start + 11).decode(), Step::NoInformation);
     }
+}
+
+#[test]
+fn cases_that_stand_before_their_switch_have_its_frame() {
+    // 1000 push %rbx
+    // 1001 sub $32,%rsp
+    // 1005 jmp 100d
+    // 1007 inc %eax            a case; nothing but the table leads here
+    // 1009 jmp 1011
+    // 100b inc %ecx            the last case before the switch
+    // 100d jmp *(%rdx,%rsi,8)
+    // 1010 clc
+    // 1011 add $32,%rsp
+    // 1015 pop %rbx
+    // 1016 ret
+    let code = [
+        0x53, 0x48, 0x83, 0xec, 32, 0xeb, 6, 0xff, 0xc0, 0xeb, 6, 0xff, 0xc1, 0xff, 0x24, 0xf2,
+        0xf8, 0x48, 0x83, 0xc4, 32, 0x5b, 0xc3,
+    ];
+    assert_eq!(
+        analysed(&code),
+        [
+            (0x1000, rsp(8)),
+            (0x1001, rsp(16)),
+            (0x1005, rsp(48)),
+            (0x1015, rsp(16)),
+            (0x1016, rsp(8)),
+            (0x1017, Rule::NONE),
+        ]
+    );
+}
+
+#[test]
+fn much_code_is_looked_at_in_portions() {
+    let mib = |start: u64, end: u64| start << 20..end << 20;
+    let gaps = [
+        mib(0, 10),
+        mib(20, 26),
+        mib(30, 31),
+        mib(40, 56),
+        mib(60, 61),
+    ];
+    let mut left = gaps.as_slice();
+    let mut portions = Vec::new();
+    while !left.is_empty() {
+        let count = super::first_portion(left);
+        portions.push(count);
+        left = &left[count..];
+    }
+    assert_eq!(portions, [2, 1, 1, 1]);
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use viperf_e2e::{Fixture, Frame, Interpreter, Need, Package, Plan, Recorder, note_figure};
 
 use crate::root;
@@ -58,11 +58,18 @@ fn numpy_is_seen(name: &str, python: &Path) -> Result<()> {
         "walks through numpy reach the root in {rooted:.3}:\n{}",
         in_numpy.heaviest(8)
     );
+    let waited = recording.stats["longest_deferral_ms"].as_f64();
+    let waited = waited.context("no longest_deferral_ms")?;
+    let deferred = recording.figure("samples_deferred");
+    // How long is left to the machine; what a quiet one takes is in docs/unwinding.md.
     note_figure(
         name,
         &format!(
-            "walks through numpy reach the root in {rooted:.4} of {} samples",
-            in_numpy.total()
+            "walks through numpy reach the root in {rooted:.4} of {} samples; {:.4} of all {} are complete; {deferred} were \
+             finished in user space, {waited:.1} ms later at most",
+            in_numpy.total(),
+            recording.complete(),
+            recording.figure("samples"),
         ),
     );
     Ok(())

@@ -1,30 +1,46 @@
 //! Every end-to-end test, listed per interpreter found, run under one harness.
 
+mod budget;
+mod capabilities;
 mod children;
 mod command_line;
 mod commands;
 mod completeness;
+mod control_groups;
+mod dump;
+mod dump_more;
 mod flutter;
 mod freed_code;
 mod greenlets;
+mod growing;
+mod growing_killed;
 mod late_import;
 mod lifecycle;
 mod many_mappings;
 mod models;
 mod native;
 mod nested;
+mod next_commands;
 mod other_programs;
 mod page;
+mod pools;
 mod prefork;
+mod processes;
 mod recursion;
+mod reports;
 mod same_addresses;
 mod scenarios;
 mod shares;
+mod shell;
+mod short_lives;
+mod soak;
 mod starts;
 mod talk;
 mod targets;
+mod terminal;
 mod threads;
 mod throw;
+mod top;
 mod volume;
 
 use std::process::ExitCode;
@@ -44,13 +60,25 @@ fn main() -> ExitCode {
     let of_versions = of_each_version(&interpreters);
     command_line::plan(&mut plan, &interpreters);
     lifecycle::plan(&mut plan, &interpreters);
+    growing::plan(&mut plan, &interpreters);
+    growing_killed::plan(&mut plan, &interpreters);
+    capabilities::plan(&mut plan, &interpreters);
     commands::plan(&mut plan, &interpreters);
+    top::plan(&mut plan, &interpreters);
+    shell::plan(&mut plan);
+    next_commands::plan(&mut plan, &interpreters);
     targets::plan(&mut plan, &interpreters);
+    control_groups::plan(&mut plan, &interpreters);
+    processes::plan_identity(&mut plan, &interpreters);
     other_programs::plan(&mut plan, &interpreters);
     children::plan(&mut plan, &of_versions);
     prefork::plan(&mut plan, &interpreters);
+    pools::plan(&mut plan, &interpreters);
     many_mappings::plan(&mut plan, &interpreters);
     page::plan(&mut plan, &interpreters);
+    dump::plan_once(&mut plan, &interpreters);
+    dump_more::plan(&mut plan, &interpreters, &of_versions);
+    reports::plan(&mut plan, &interpreters, &of_versions);
     models::plan(&mut plan);
     for interpreter in interpreters.iter().filter(|found| found.is_supported()) {
         scenarios::plan(&mut plan, interpreter);
@@ -64,35 +92,43 @@ fn main() -> ExitCode {
     }
     for interpreter in &of_versions {
         talk::plan(&mut plan, interpreter);
+        dump::plan(&mut plan, interpreter);
         nested::plan(&mut plan, interpreter);
         threads::plan(&mut plan, interpreter);
         recursion::plan(&mut plan, interpreter);
         greenlets::plan(&mut plan, interpreter);
         throw::plan(&mut plan, interpreter);
+        processes::plan(&mut plan, interpreter);
         late_import::plan(&mut plan, interpreter);
     }
-    starts::plan_one_file(&mut plan, &of_versions);
+    starts::plan_slow_ways(&mut plan, &of_versions);
     native::plan(&mut plan, &interpreters, &of_versions);
     shares::plan(&mut plan, &of_versions);
-    volume::plan(&mut plan, &interpreters);
-    if writes_coverage()
-        && let Err(error) = clear_cells()
-    {
-        return fail(&error);
-    }
-    let conclusion = libtest_mimic::run(&arguments, plan.into_trials());
-    if writes_coverage()
-        && let Err(error) = write_coverage()
-    {
-        return fail(&error);
-    }
-    conclusion.exit_code()
+    plan_loads(&mut plan, &interpreters);
+    run(&arguments, plan).unwrap_or_else(|error| {
+        eprintln!("the coverage table: {error}");
+        ExitCode::FAILURE
+    })
 }
 
-/// The table of what is covered cannot be kept.
-fn fail(error: &std::io::Error) -> ExitCode {
-    eprintln!("the coverage table: {error}");
-    ExitCode::FAILURE
+/// What viperf costs and keeps under load.
+fn plan_loads(plan: &mut Plan, interpreters: &[Interpreter]) {
+    volume::plan(plan, interpreters);
+    budget::plan(plan, interpreters);
+    short_lives::plan(plan, interpreters);
+    soak::plan(plan, interpreters);
+}
+
+/// Runs the tests; fails if the table of what is covered cannot be kept.
+fn run(arguments: &Arguments, plan: Plan) -> std::io::Result<ExitCode> {
+    if writes_coverage() {
+        clear_cells()?;
+    }
+    let conclusion = libtest_mimic::run(arguments, plan.into_trials());
+    if writes_coverage() {
+        write_coverage()?;
+    }
+    Ok(conclusion.exit_code())
 }
 
 /// One test for each interpreter that is here, and one for each version and build that should be and is not.
@@ -165,11 +201,15 @@ fn newest(interpreters: &[Interpreter]) -> Result<&Interpreter, String> {
         .ok_or_else(|| "no CPython of a version that is supported".to_owned())
 }
 
+/// Whether everything is to be run on every interpreter.
+fn is_all_wanted() -> bool {
+    std::env::var("VIPERF_E2E_ALL").is_ok_and(|value| value == "1")
+}
+
 /// The release builds of each version, and one without the GIL; all there are with `VIPERF_E2E_ALL=1`, which takes twice
 /// as long.
 fn of_kinds(interpreters: &[Interpreter]) -> Vec<Interpreter> {
-    let all = std::env::var("VIPERF_E2E_ALL").is_ok_and(|value| value == "1");
-    if all {
+    if is_all_wanted() {
         let supported = interpreters.iter().filter(|found| found.is_supported());
         return supported.cloned().collect();
     }

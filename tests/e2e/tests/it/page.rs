@@ -1,5 +1,7 @@
 //! The page opens in a real browser, without an error and without the network; its own tests run on a page of ours.
 
+mod kept_source;
+mod live;
 mod web;
 
 use std::{
@@ -25,6 +27,15 @@ pub(crate) fn plan(plan: &mut Plan, interpreters: &[Interpreter]) {
     });
     let packages = web::packages();
     plan.beside("page/bundle-is-its-source", packages.clone(), web::check);
+    plan.beside("page/live", need.clone().and(packages.clone()), {
+        let newest = newest.clone();
+        move || live::the_page_grows(&newest.map_err(anyhow::Error::msg)?)
+    });
+    let root = root_and(interpreters).map(|_| ());
+    plan.beside("page/text-seen-live-is-kept", root, {
+        let newest = newest.clone();
+        move || kept_source::text_seen_live_is_kept(&newest.map_err(anyhow::Error::msg)?)
+    });
     plan.beside("page/controls-and-figures", need.and(packages), move || {
         the_page_agrees(&newest.map_err(anyhow::Error::msg)?)
     });
@@ -67,7 +78,17 @@ fn the_page_agrees(interpreter: &Interpreter) -> Result<()> {
     let recording = output_folder().join("page_controls.viperf");
     let pid = fixture.pid().to_string();
     run_viperf(
-        &["record", "-p", &pid, "-F", "199", "-d", "3s", "-o"],
+        &[
+            "record",
+            "-p",
+            &pid,
+            "-F",
+            "199",
+            "-d",
+            "3s",
+            "--embed-source",
+            "-o",
+        ],
         &recording,
     )?;
     let native = recording.to_string_lossy();
@@ -75,7 +96,33 @@ fn the_page_agrees(interpreter: &Interpreter) -> Result<()> {
     for file in [&page, &folded] {
         run_viperf(&["convert", &native, "-o"], file)?;
     }
-    web::test_in_browser(&page, &folded)
+    let source = recording.with_extension("source.json");
+    let report = Command::new(viperf_binary()?)
+        .args(["report", &native, "--source", "talk.py", "--json"])
+        .stdin(Stdio::null())
+        .output()?;
+    ensure!(report.status.success(), "no lines of talk.py");
+    std::fs::write(&source, &report.stdout)?;
+    let later = output_folder().join("page_later.viperf");
+    run_viperf(
+        &["record", "-p", &pid, "-F", "199", "-d", "2s", "-o"],
+        &later,
+    )?;
+    let [difference, figures] = ["html", "json"].map(|extension| later.with_extension(extension));
+    let compared = ["diff", &native, &later.to_string_lossy()].map(str::to_owned);
+    for (file, options) in [
+        (&difference, &[][..]),
+        (&figures, &["--all", "-n", "1000000"]),
+    ] {
+        let arguments: Vec<&str> = compared.iter().map(String::as_str).collect();
+        run_viperf(&[&arguments, options, &["-o"]].concat(), file)?;
+    }
+    web::test_in_browser(&web::Written {
+        page: &page,
+        folded: &folded,
+        source: &source,
+        difference: [&difference, &figures],
+    })
 }
 
 fn run_viperf(arguments: &[&str], output: &Path) -> Result<()> {

@@ -21,8 +21,10 @@ use crate::{
 
 /// Samples a second, and the CPU time of each scenario.
 const RATE: u32 = 1999;
-const MILLISECONDS: u32 = 60;
+const MILLISECONDS: u32 = 120;
 const LIMIT: Duration = Duration::from_secs(120);
+/// PyInstaller and BOLT need a minute of their own, on a machine that does nothing else.
+const LIMIT_OF_SLOW_WAYS: Duration = Duration::from_secs(400);
 
 /// The ways of `fixtures/python/start_as.py`, and what the document calls them.
 const WAYS: [(&str, &str); 5] = [
@@ -54,41 +56,72 @@ pub(crate) fn plan(plan: &mut Plan, interpreter: &Interpreter) {
     });
 }
 
-/// PyInstaller takes long to make its file, so one interpreter does it: the newest one that has it.
-pub(crate) fn plan_one_file(plan: &mut Plan, interpreters: &[Interpreter]) {
-    let name = "starts/pyinstaller";
+/// Ways that take long to make, so few interpreters do it; all that can with `VIPERF_E2E_ALL=1`.
+pub(crate) fn plan_slow_ways(plan: &mut Plan, interpreters: &[Interpreter]) {
     let has_installer = |found: &&Interpreter| {
-        let python = environments().join(found.name()).join("bin/python");
-        let imported = Command::new(python)
+        let imported = Command::new(python_with_packages(found))
             .args(["-c", "import PyInstaller"])
             .output();
         imported.is_ok_and(|output| output.status.success())
     };
-    let found = interpreters.iter().rfind(has_installer).cloned();
-    let of = found.ok_or_else(|| {
-        "no Python here has PyInstaller; `cargo xtask setup --test` installs it".to_owned()
-    });
-    plan.beside(name, root().and(of.clone().map(|_| ())), move || {
-        let of = of.map_err(anyhow::Error::msg)?;
-        let result = one_file_is_seen(name, &of);
-        let row = "PyInstaller, one file";
-        note_cell(&of.name(), Table::Builds, row, &Cell::of(&result));
-        result.map(|_| ())
-    });
+    let row = "PyInstaller, one file";
+    let missing = "no Python here has PyInstaller; `cargo xtask setup --test` installs it";
+    let found: Vec<_> = interpreters.iter().filter(has_installer).collect();
+    plan_slow_way(plan, "pyinstaller", row, &found, missing);
+    let row = "libpython laid out anew by BOLT";
+    let missing = "no Python of this machine itself has a shared libpython";
+    let is_own_shared = |found: &&Interpreter| found.shared && !found.in_container();
+    let found: Vec<_> = interpreters.iter().filter(is_own_shared).collect();
+    plan_slow_way(plan, "reordered", row, &found, missing);
 }
 
-fn one_file_is_seen(name: &str, interpreter: &Interpreter) -> Result<String> {
-    let folder = folder(name)?.join("pyinstaller");
+/// The oldest and the newest of those found.
+fn plan_slow_way(
+    plan: &mut Plan,
+    way: &'static str,
+    row: &'static str,
+    found: &[&Interpreter],
+    missing: &str,
+) {
+    let mut chosen = found.to_vec();
+    if !crate::is_all_wanted() && chosen.len() > 2 {
+        chosen.drain(1..chosen.len() - 1);
+    }
+    if chosen.is_empty() {
+        plan.beside(format!("starts/{way}"), Err(missing.to_owned()), || Ok(()));
+    }
+    for interpreter in chosen {
+        let name = format!("starts/{way}/{}", interpreter.name());
+        let of = interpreter.clone();
+        plan.beside(name.clone(), root(), move || {
+            let cell = slow_way_is_seen(&name, way, &of)?;
+            note_cell(&of.name(), Table::Builds, row, &cell);
+            match cell {
+                Cell::Failed(what) => anyhow::bail!("{what}"),
+                _ => Ok(()),
+            }
+        });
+    }
+}
+
+fn python_with_packages(interpreter: &Interpreter) -> PathBuf {
+    environments().join(interpreter.name()).join("bin/python")
+}
+
+fn slow_way_is_seen(name: &str, way: &str, interpreter: &Interpreter) -> Result<Cell> {
+    let folder = folder(name)?.join(way);
     fs::create_dir_all(&folder)?;
-    let script = format!("{}wait", command_of_way(&folder, "pyinstaller"));
-    let python = environments().join(interpreter.name()).join("bin/python");
+    let script = format!("{}wait", command_of_way(&folder, way));
+    let python = match way {
+        "pyinstaller" => python_with_packages(interpreter),
+        _ => interpreter.path.clone(),
+    };
     let words = ["sh", "-c", &script, "sh", &python.display().to_string()];
     let recorder = Recorder::new(name)?.rate(RATE).command(&words);
-    let recording = recorder.finish_within(recorder.start()?, LIMIT)?;
-    let report = read_report(&folder.join("said.txt"))?;
-    let figure = scenarios_are_seen(&report, interpreter, &recording)?;
-    note_figure(name, &figure);
-    Ok(figure)
+    let recording = recorder.finish_within(recorder.start()?, LIMIT_OF_SLOW_WAYS)?;
+    let cell = judge(&folder, interpreter, &recording);
+    note_figure(name, &format!("{cell:?}"));
+    Ok(cell)
 }
 
 /// All ways in one recording, beside each other, each with its output in a file of its own.

@@ -172,7 +172,7 @@ fn check(table: &RowTable) {
     assert!(first.is_none_or(|row| row.rule != Rule::NONE));
 }
 
-fn small_libraries() -> Vec<Vec<u8>> {
+pub(super) fn small_libraries() -> Vec<Vec<u8>> {
     let mut paths: Vec<PathBuf> = FOLDERS
         .iter()
         .flat_map(|folder| fs::read_dir(folder).into_iter().flatten())
@@ -190,7 +190,7 @@ fn is_small_library(path: &Path) -> bool {
         && fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() <= LARGEST_SEED)
 }
 
-fn sections(find: fn(&Image<'_>) -> Option<Vec<u8>>) -> Vec<Vec<u8>> {
+pub(super) fn sections(find: fn(&Image<'_>) -> Option<Vec<u8>>) -> Vec<Vec<u8>> {
     small_libraries()
         .iter()
         .filter_map(|bytes| find(&Image::parse(bytes).ok()?))

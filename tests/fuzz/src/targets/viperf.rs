@@ -2,7 +2,9 @@
 
 use viperf_encode::EncodeError;
 use viperf_encode::viperf_file::{self, DecodeLimits, MAGIC, VERSION, decode};
-use viperf_profile::{Frame, FrameKind, Function, Library, Process, Profile, Sample, Thread};
+use viperf_profile::{
+    Frame, FrameKind, Function, Library, Placement, Process, Profile, Sample, Thread,
+};
 
 use crate::Target;
 
@@ -79,12 +81,16 @@ fn small_profile() -> Profile {
     let (file, library, program) = (name("app.py"), name("libc.so.6"), name("python3"));
     let library = profile.libraries.intern(Library::named(library));
     let process = profile.processes.intern(Process {
-        pid: 4242,
         parent_pid: Some(1),
-        name: program,
-        command_line: program,
+        title: Some(module),
         python_version: Some(program),
         start_time_ns: 5,
+        placement: Placement {
+            container_id: Some(program),
+            pod_qos: Some(module),
+            ..Placement::default()
+        },
+        ..Process::new(4242, program, program)
     });
     let thread = profile.threads.intern(Thread {
         process,

@@ -5,8 +5,10 @@
 
 mod callbacks;
 mod deep;
+mod gdb_equal;
 mod libraries;
 mod loading;
+mod memory;
 mod own;
 mod packages;
 mod pattern;
@@ -27,6 +29,7 @@ pub(crate) fn plan(plan: &mut Plan, interpreters: &[Interpreter], of_versions: &
     );
     callbacks::plan(plan, of_versions);
     trampolines::plan(plan, of_versions);
+    gdb_equal::plan(plan, of_versions);
     if let Ok(newest) = crate::newest(interpreters) {
         let own = [
             &own::IN_C[..],
@@ -39,6 +42,7 @@ pub(crate) fn plan(plan: &mut Plan, interpreters: &[Interpreter], of_versions: &
         }
         deep::plan(plan, newest);
         loading::plan(plan, newest);
+        memory::plan(plan, newest);
     }
     let on_musl = |found: &&Interpreter| found.musl && found.shared && found.is_supported();
     if let Some(interpreter) = interpreters.iter().find(on_musl) {

@@ -35,7 +35,23 @@ const FILE: Program = Program {
 };
 
 /// What C compilers and C libraries make of a stack.
-pub(super) const IN_C: [Program; 13] = [
+pub(super) const IN_C: [Program; 14] = [
+    Program {
+        name: "jit-object",
+        file: "native_jit_object.py",
+        // Only the unwind information that the program tells debuggers of says how this frame is left. It is read when the
+        // first sample has met such code, and that one and those of the next moments are not whole.
+        seen: &[(
+            "n:burn_in_c",
+            &[
+                "l:python > ... > p:main > p:work > ... > l:libffi > n:told_to_debuggers > n:burn_in_c > ...",
+                "l:python > ... > p:main > p:work > ... > n:told_to_debuggers > n:burn_in_c > ...",
+                "p:<module> > p:main > p:work > ... > n:told_to_debuggers > n:burn_in_c > ...",
+            ],
+        )],
+        least_complete: 0.7,
+        ..WORK
+    },
     Program {
         name: "alloca",
         arguments: &["--work", "alloca"],

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use viperf_e2e::{Need, note_figure};
+use viperf_e2e::{Need, note_figure, output_folder};
 
 fn web() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../web")
@@ -35,11 +35,28 @@ pub(super) fn check() -> Result<()> {
     Ok(())
 }
 
-/// Every control, hostile names, a million samples, and this page against these folded stacks.
-pub(super) fn test_in_browser(page: &Path, folded: &Path) -> Result<()> {
+/// What viperf wrote of recordings, for the browser's tests to compare.
+pub(super) struct Written<'a> {
+    pub(super) page: &'a Path,
+    pub(super) folded: &'a Path,
+    /// What `viperf report --source --json` says of a file whose text the page has.
+    pub(super) source: &'a Path,
+    /// The page of two recordings, and what `viperf diff --json --all` says of them.
+    pub(super) difference: [&'a Path; 2],
+}
+
+/// Every control, hostile names, a million samples, and these pages against the stacks and figures of the same files.
+pub(super) fn test_in_browser(written: &Written<'_>) -> Result<()> {
+    let [difference, figures] = written.difference;
+    let pictures = output_folder().join("pictures");
+    std::fs::create_dir_all(&pictures)?;
     let files = [
-        ("VIPERF_PAGE", page.canonicalize()?),
-        ("VIPERF_FOLDED", folded.canonicalize()?),
+        ("VIPERF_PICTURES", pictures.canonicalize()?),
+        ("VIPERF_PAGE", written.page.canonicalize()?),
+        ("VIPERF_FOLDED", written.folded.canonicalize()?),
+        ("VIPERF_SOURCE_JSON", written.source.canonicalize()?),
+        ("VIPERF_DIFF_PAGE", difference.canonicalize()?),
+        ("VIPERF_DIFF_JSON", figures.canonicalize()?),
     ];
     let text = npm(&["run", "--silent", "test:browser"], &files)?;
     ensure!(
@@ -53,6 +70,21 @@ pub(super) fn test_in_browser(page: &Path, folded: &Path) -> Result<()> {
             .context("a figure has a name")?;
         note_figure(name, figure);
     }
+    Ok(())
+}
+
+/// The live page at `address`, which the recording `pid` serves until it is told to end, and which will see `function`.
+pub(super) fn test_live(address: &str, pid: u32, function: &str) -> Result<()> {
+    let variables = [
+        ("VIPERF_LIVE", address.into()),
+        ("VIPERF_LIVE_PID", pid.to_string().into()),
+        ("VIPERF_LIVE_FUNCTION", function.into()),
+    ];
+    let text = npm(&["run", "--silent", "test:live"], &variables)?;
+    ensure!(
+        !text.contains("skipped: "),
+        "something was not tested: {text}"
+    );
     Ok(())
 }
 
