@@ -31,7 +31,10 @@ async function colours(page: Page, tab: string): Promise<number> {
     const seen = new Set<number>();
     for (const canvas of document.querySelectorAll<HTMLCanvasElement>(`#${name}-panel canvas`)) {
       if (canvas.width === 0 || canvas.height === 0) continue;
-      const data = canvas.getContext("2d")?.getImageData(0, 0, canvas.width, canvas.height).data ?? new Uint8ClampedArray();
+      // A copy is read: Chromium says on the console that one that is read again and again should be made for it.
+      const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true }) as OffscreenCanvasRenderingContext2D;
+      copy.drawImage(canvas, 0, 0);
+      const { data } = copy.getImageData(0, 0, canvas.width, canvas.height);
       for (let at = 0; at < data.length; at += 4) seen.add(data[at] << 16 | data[at + 1] << 8 | data[at + 2]);
     }
     return seen.size;
