@@ -78,7 +78,7 @@ impl Fixture {
     pub fn stop(mut self) -> Result<Measured> {
         // A program that has ended by itself has its last line in the pipe all the same.
         kill_process(pid(&self.child)?, Signal::TERM).ok();
-        if wait_at_most(&mut self.child, Duration::from_secs(20))?.is_none() {
+        if wait_at_most(&mut self.child, Duration::from_secs(120))?.is_none() {
             bail!("the fixture did not end when told");
         }
         let mut rest = String::new();

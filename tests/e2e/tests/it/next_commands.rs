@@ -214,7 +214,7 @@ fn what_looks_at_processes_says_it_too(interpreter: &Interpreter) -> Result<()> 
 
 /// Work of a second or more; what is soon done says nothing, which is why this is so much.
 fn long_work_says_how_it_goes() -> Result<()> {
-    const STACKS: usize = 250_000;
+    const STACKS: usize = 120_000;
     let mut shell = Shell::open("next-progress")?;
     let line = |number: usize| {
         let frames: Vec<String> = (0..12)

@@ -10,7 +10,7 @@ use anyhow::{Result, ensure};
 use viperf_e2e::Need;
 
 /// How long a screen may take to show what it must; on a machine that is busy, everything takes its time.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Whether there is tmux.
 pub(crate) fn needs_tmux() -> Need {
