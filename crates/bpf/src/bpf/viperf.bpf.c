@@ -47,7 +47,8 @@ static __always_inline u32 find_stack_size(u64 start)
 /* Registers and stack as the walk met them. */
 static __always_inline void send_capture(struct scratch *s)
 {
-	u32 zero = 0, size, limit;
+	u32 zero = 0, limit;
+	u64 size;
 	struct capture_record *capture = bpf_map_lookup_elem(&captures, &zero);
 	u64 sp = s->registers.by_position[SAVED_SP], start = sp - RED_ZONE_BYTES;
 
@@ -84,6 +85,9 @@ static __always_inline void send_capture(struct scratch *s)
 	/* What is above is not sent: the ring has to hold the captures of a process that has just started. */
 	if (size > limit)
 		size = limit;
+	/* For verifiers up to 6.1: `limit` has been on the stack of the program, where they forget its bound, and the compiler,
+	 * which has not, would leave the comparison away. */
+	barrier_var(size);
 	if (size > CAPTURE_BYTES)
 		size = CAPTURE_BYTES;
 	capture->captured = size;
