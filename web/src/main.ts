@@ -32,11 +32,18 @@ class Shown {
     return this.page?.menu.isOpen === true || document.querySelector("dialog[open], details.menu[open]") !== null;
   }
 
-  show(profile: Profile): void {
+  /** Whether it is shown: not if `isHeld` by the time when it could be. */
+  async show(profile: Profile, isHeld: () => boolean = () => false): Promise<boolean> {
+    const isShown = !this.page || await this.page.replace(profile, isHeld);
+    if (!isShown) return false;
     const first = this.profile === null;
     this.profile = profile;
     renderHead(profile);
-    if (this.page) return this.page.replace(profile);
+    if (!this.page) this.begin(profile, first);
+    return true;
+  }
+
+  private begin(profile: Profile, first: boolean): void {
     const isEmpty = profile.samples === 0;
     setHidden(PANELS, isEmpty);
     byId("message").hidden = !isEmpty;
@@ -68,27 +75,32 @@ class Shown {
 /** A page that a server shows. */
 async function follow(shown: Shown): Promise<void> {
   let latest: (Profile & { served: Served }) | null = null;
-  const flush = () => {
-    if (!latest || bar.isPaused || shown.isHeld || isPressed) return;
-    const profile = latest;
-    latest = null;
-    shown.show(profile);
+  const isHeld = () => bar.isPaused || shown.isHeld || isPressed;
+  const showLatest = async () => {
+    while (latest && !isHeld()) {
+      const profile: Profile & { served: Served } = latest;
+      latest = null;
+      if (!await shown.show(profile, isHeld)) latest ??= profile;
+    }
   };
+  let shownSoFar = Promise.resolve();
+  /** One after the other, until there is nothing left to show, or it must not be shown now. */
+  const flush = () => shownSoFar = shownSoFar.then(showLatest);
   let isPressed = false;
   addEventListener("pointerdown", () => { isPressed = true; });
   for (const name of ["pointerup", "pointercancel", "blur"]) addEventListener(name, () => { isPressed = false; });
   const follower = new Follower({
-    receive: (profile) => {
+    receive: async (profile) => {
       bar.show(profile, profile.served);
       latest = profile;
-      flush();
+      await flush();
     },
     complain: (text) => bar.complain(text),
-    end: (reason) => { bar.end(reason); flush(); },
+    end: (reason) => { bar.end(reason); void flush(); },
   });
-  const bar = new ServedBar(flush, (file) => follower.choose(file));
+  const bar = new ServedBar(() => void flush(), (file) => follower.choose(file));
   // What came while a menu was open is shown once that is closed.
-  setInterval(flush, 300);
+  setInterval(() => void flush(), 300);
   await follower.run();
 }
 
@@ -99,7 +111,7 @@ async function main(): Promise<void> {
   const read = performance.now();
   const shown = new Shown();
   if (!profile) return await follow(shown);
-  shown.show(profile);
+  await shown.show(profile);
   Object.assign(document.documentElement.dataset, { readMs: (read - started).toFixed(1), loadMs: (performance.now() - started).toFixed(1) });
 }
 

@@ -5,7 +5,7 @@
 
 import type { Profile } from "./data/profile";
 import { Scale } from "./format";
-import { Carrier, nodeAt, placeOf } from "./model/carry";
+import { nodeAt, placeOf } from "./model/carry";
 import { computeSteps, haveSame, orderSteps, TREE_PARTS, type Computed } from "./model/computed";
 import { select, weigh, type Filter, type Selection } from "./model/filters";
 import { Names } from "./model/names";
@@ -13,6 +13,7 @@ import { compileSearch, searchTree, type Found, type TextTest } from "./model/se
 import { buildSource, type Source } from "./model/source";
 import { sumLines, totalsOf, type LineSum } from "./model/sums";
 import { finish } from "./model/steps";
+import { succeed } from "./model/successor";
 import { buildTree, findPath, pathTo, type MappedTree, type Tree } from "./model/tree";
 import { initialState, readAddress, writeAddress, type Group, type State, type Tab, TABS } from "./state";
 import { CallTree } from "./view/call_tree";
@@ -60,6 +61,7 @@ export class Page {
   private lineWeights: { self: Float64Array; totals: Float64Array } | null = null;
   private readonly searching = new Job();
   private readonly computing = new Job();
+  private readonly replacing = new Job();
   /** What the tree is of, and what it is computed for. */
   private computed: State;
   private aim: State;
@@ -136,37 +138,29 @@ export class Page {
     else this.select(-1);
   }
 
-  /** Another profile, or this one grown: what was chosen stays chosen, found again by what it is called. */
-  replace(profile: Profile): void {
+  /**
+   * Another profile, or this one grown: what was chosen stays chosen, found again by what it is called. The old one stays on
+   * the screen until the new one is computed; `false` if it is not shown then, because `isHeld` says that it must not be.
+   */
+  async replace(profile: Profile, isHeld: () => boolean): Promise<boolean> {
+    const next = await this.replacing.run(succeed(this.names, profile, () => this.state));
+    if (isHeld()) return false;
     cancelJobs();
     const { graph, callTree } = this;
-    const { comparison: compared } = this.profile;
-    const carrier = new Carrier(this.names, new Names(profile));
+    const { carrier, source, initial, state, selection, self, tree: whole, ordered } = next;
     const isTimed = this.state.order === "time" && graph.tree !== this.tree;
     const place = isTimed && graph.tree ? placeOf(graph.tree, graph.zoom) : [];
     const zoomName = graph.tree ? this.names.name(graph.tree.entry[graph.zoom]) : "";
     const selected = graph.tree && graph.selected > 0 ? (isTimed ? placeOf : pathTo)(graph.tree, graph.selected) : null;
     const open = callTree.openPaths().map((path) => carrier.path(path));
     const scrolled = graph.scrolledTo;
-    this.state = carrier.state(this.state);
-    this.profile = profile;
-    this.names = carrier.after;
-    this.source = buildSource(profile);
-    this.scale = new Scale(profile, this.source.samples.total);
-    this.initial = initialState(this.names);
-    this.colors = new Colors(this.names, readPalette(), this.state.color);
+    Object.assign(this, { profile, names: carrier.after, source, initial, state, computed: state, aim: state, selection, self, tree: whole });
+    this.scale = new Scale(profile, source.samples.total);
+    this.colors = new Colors(this.names, readPalette(), state.color);
     this.filterBar.forget();
-    // Each is opened as a page of its own would be; without two recordings there is nothing to be of one of them.
-    if (profile.comparison && !compared) Object.assign(this.state, { tab: "difference", normalize: this.initial.normalize });
-    if (!profile.comparison && compared && this.state.tab === "difference") this.state.tab = "graph";
-    if (!profile.comparison) this.state.filters = this.state.filters.filter(({ by }) => by !== "recording");
-    this.selection = select(this.source, this.names, this.state.filters, this.state.window);
-    this.self = weigh(this.source, this.selection);
-    this.tree = buildTree(this.source, this.names, this.state, this.self);
-    this.computed = this.aim = this.state;
     callTree.carryOver(open);
     for (const each of [graph, this.sandwich.callers, this.sandwich.callees]) each.names = this.names;
-    this.rebuild(finish(orderSteps(this, this.tree, this.selection, this.state)));
+    this.rebuild(ordered);
     const tree = graph.tree as Tree;
     if (isTimed && tree !== this.tree && place.length > 0) {
       const node = nodeAt(tree, place);
@@ -181,6 +175,7 @@ export class Page {
     this.showTab();
     this.show();
     graph.placeOutlines();
+    return true;
   }
 
   private restore(): void {

@@ -1,7 +1,8 @@
 // The data of a page that a server shows: asked for, and asked for again for as long as there may be more.
 
+import type { Steps } from "../model/steps";
 import type { Profile, Served } from "./profile";
-import { parseProfile } from "./read";
+import { parseSteps } from "./read";
 
 /** After this many failures in a row nobody is there any more. */
 const MOST_FAILURES = 3;
@@ -10,8 +11,8 @@ const RETRY_MS = 700;
 const BUSY_PART = 0.25;
 
 export interface Listener {
-  /** All data, or all of it and what is new; returns once it is shown. */
-  receive(profile: Profile & { served: Served }): void;
+  /** All data, or all of it and what is new; returns once it is shown, or is not to be shown now. */
+  receive(profile: Profile & { served: Served }): Promise<void>;
   /** One line for the reader; empty when all is well again. */
   complain(text: string): void;
   /** Nothing more will come. */
@@ -32,15 +33,32 @@ function join(known: Column | undefined, more: Column): Column {
 const WHOLE = ["function_group", "function_origin"];
 
 /** What is known, with the rows of `more` behind its own. */
-export function appendProfile(known: Profile, more: Profile): Profile {
+export function* appendSteps(known: Profile, more: Profile): Steps<Profile> {
   const from = known as unknown as Record<string, Column>, to = more as unknown as Record<string, Column>;
   const grown: Record<string, unknown> = { ...more, strings: known.strings.concat(more.strings) };
-  for (const [name] of more.columns) grown[name] = WHOLE.includes(name) ? to[name] : join(from[name], to[name]);
+  for (const [at, [name]] of more.columns.entries()) {
+    grown[name] = WHOLE.includes(name) ? to[name] : join(from[name], to[name]);
+    yield at / more.columns.length;
+  }
   return grown as unknown as Profile;
 }
 
 function pause(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}
+
+/** How long the page may read before it looks whether somebody wants something. */
+const SLICE_MS = 20;
+
+async function inSlices<T>(steps: Steps<T>): Promise<T> {
+  let until = performance.now() + SLICE_MS;
+  let step = steps.next();
+  for (; !step.done; step = steps.next()) {
+    if (performance.now() < until) continue;
+    await pause(0);
+    until = performance.now() + SLICE_MS;
+  }
+  return step.value;
 }
 
 export class Follower {
@@ -73,11 +91,12 @@ export class Follower {
           failures++;
           await pause(RETRY_MS);
         } else if (response.status !== 204) {
-          const more = parseProfile(await response.arrayBuffer());
+          const more = await inSlices(parseSteps(await response.arrayBuffer()));
           failures = 0;
+          const profile = more.served?.append && this.known ? await inSlices(appendSteps(this.known, more)) : more;
           if (file !== this.file) continue;
           const started = performance.now();
-          if (this.take(more)) return this.listener.end("ended");
+          if (await this.take(profile, more.served)) return this.listener.end("ended");
           await pause((performance.now() - started) * (1 / BUSY_PART - 1));
         } else failures = 0;
       } catch (error) {
@@ -91,12 +110,11 @@ export class Follower {
   }
 
   /** Whether that was the last. */
-  private take(more: Profile): boolean {
-    if (!more.served) throw new Error("the data does not say where it belongs");
-    const profile = more.served.append && this.known ? appendProfile(this.known, more) : more;
+  private async take(profile: Profile, served?: Served): Promise<boolean> {
+    if (!served) throw new Error("the data does not say where it belongs");
     this.known = profile;
-    this.position = more.served.position;
-    this.listener.receive({ ...profile, served: more.served });
-    return more.served.state === "ended";
+    this.position = served.position;
+    await this.listener.receive({ ...profile, served });
+    return served.state === "ended";
   }
 }

@@ -1,5 +1,6 @@
 // The profile out of the page: base64, gzip, then a JSON head and columns.
 
+import { finish, type Steps } from "../model/steps";
 import type { Head, Profile } from "./profile";
 
 /** The form of the data that this script reads; the two travel together. */
@@ -43,7 +44,7 @@ export function joinPlanes(bytes: Uint8Array): Uint32Array {
   return joined;
 }
 
-function readColumns(buffer: ArrayBuffer, start: number, descriptions: Head["columns"]): Record<string, Column> {
+function* readColumns(buffer: ArrayBuffer, start: number, descriptions: Head["columns"]): Steps<Record<string, Column>> {
   const columns: Record<string, Column> = {};
   let offset = start;
   for (const [name, type, length] of descriptions) {
@@ -52,16 +53,22 @@ function readColumns(buffer: ArrayBuffer, start: number, descriptions: Head["col
     const bytes = new Uint8Array(buffer, offset, length * width);
     columns[name] = type === "u8" ? bytes : type === "u32" ? joinPlanes(bytes) : new Float64Array(buffer, offset, length);
     offset += length * width;
+    yield offset / buffer.byteLength;
   }
   return columns;
 }
 
 /** Head and columns of the uncompressed data. */
 export function parseProfile(buffer: ArrayBuffer): Profile {
+  return finish(parseSteps(buffer));
+}
+
+export function* parseSteps(buffer: ArrayBuffer): Steps<Profile> {
   const headLength = new DataView(buffer).getUint32(0, true);
   const head = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 8, headLength))) as Head;
   if (head.format !== FORMAT) throw new Error(`the page holds data of form ${head.format} and reads form ${FORMAT}`);
-  return { ...head, ...readColumns(buffer, 8 + headLength, head.columns) } as unknown as Profile;
+  yield 0;
+  return { ...head, ...yield* readColumns(buffer, 8 + headLength, head.columns) } as unknown as Profile;
 }
 
 export async function readProfile(element: Element): Promise<Profile> {

@@ -2,6 +2,7 @@
 
 import type { State } from "../state";
 import type { Names } from "./names";
+import { finish, inChunks, type Steps } from "./steps";
 import type { Tree } from "./tree";
 
 function functionKey(names: Names, row: number): string {
@@ -9,11 +10,31 @@ function functionKey(names: Names, row: number): string {
   return [kind[row], names.string(name[row]), names.string(file[row]), names.string(library[row]), line[row]].join("\n");
 }
 
+/** Functions that are learnt at a time. */
+const CHUNK = 10_000;
+
 /** From entries and functions of one profile to those of another. */
 export class Carrier {
   private rows: Map<string, number> | null = null;
 
-  constructor(private readonly before: Names, readonly after: Names) {}
+  constructor(readonly before: Names, readonly after: Names) {}
+
+  /** Where each function is, learnt in advance unless the profile has only grown: else the first that has moved would take long to find. */
+  *learn(): Steps<void> {
+    const { before, after } = this;
+    const { length } = before.profile.function_name;
+    const stays = (row: number) => functionKey(before, row) === functionKey(after, row);
+    if (length === 0 || (length <= after.profile.function_name.length && [0, length >> 1, length - 1].every(stays))) return;
+    yield* this.learnRows();
+  }
+
+  private *learnRows(): Steps<Map<string, number>> {
+    const rows = new Map<string, number>();
+    yield* inChunks(this.after.profile.function_name.length, CHUNK, (from, to) => {
+      for (let row = from; row < to; row++) rows.set(functionKey(this.after, row), row);
+    });
+    return this.rows = rows;
+  }
 
   /** The same function; -1 if there is none. */
   functionRow(row: number): number {
@@ -22,8 +43,7 @@ export class Carrier {
     const { length } = this.after.profile.function_name;
     // A profile that grew has it where it was.
     if (row < length && functionKey(this.after, row) === key) return row;
-    this.rows ??= new Map(Array.from({ length }, (_, other) => [functionKey(this.after, other), other]));
-    return this.rows.get(key) ?? -1;
+    return (this.rows ?? finish(this.learnRows())).get(key) ?? -1;
   }
 
   library(row: number): number {
@@ -36,7 +56,10 @@ export class Carrier {
     if (entry <= 0) return entry;
     if (entry < before.firstFunction) {
       const name = before.name(entry);
-      const [from, to] = entry < before.firstThread ? [after.firstProcess, after.firstThread] : [after.firstThread, after.firstFunction];
+      const [first, from, to] = entry < before.firstThread
+        ? [before.firstProcess, after.firstProcess, after.firstThread] : [before.firstThread, after.firstThread, after.firstFunction];
+      const same = from + entry - first;
+      if (same < to && after.name(same) === name) return same;
       for (let other = from; other < to; other++) if (after.name(other) === name) return other;
       return -1;
     }
@@ -49,7 +72,10 @@ export class Carrier {
     if (entry < before.firstFrame) return after.firstFunction + row;
     const { frame_function: functions, frame_line: lines } = after.profile;
     const line = before.line(entry);
-    const frame = functions.findIndex((of, at) => of === row && lines[at] === line);
+    const isSame = (of: number, at: number) => of === row && lines[at] === line;
+    const same = entry - before.firstFrame;
+    if (same < functions.length && isSame(functions[same], same)) return after.firstFrame + same;
+    const frame = functions.findIndex(isSame);
     return frame < 0 ? -1 : after.firstFrame + frame;
   }
 

@@ -28,23 +28,32 @@ export interface Computed {
   ordered: Tree | null;
 }
 
-interface Known extends Omit<Computed, "ordered"> {
+/** A profile, and what does not depend on what was chosen. */
+interface Known {
   profile: Profile;
   source: Source;
   names: Names;
 }
 
-/** What `state` asks for; what is the same as in `computed`, which `known` is of, is taken from there. */
-export function* computeSteps(known: Known, state: State, computed: State): Steps<Computed> {
+/** What `state` asks for. */
+export function* computeAll(known: Known, state: State): Steps<Computed> {
   const { source, names } = known;
-  let { selection, self, tree } = known;
-  const isSame = haveSame(SAMPLE_PARTS, state, computed);
-  if (!isSame) {
-    selection = yield* part(selectSteps(source, names, state.filters, state.window), 0, 0.1);
-    self = yield* part(weighSteps(source, selection), 0.1, 0.2);
-  }
-  if (!isSame || !haveSame(SHAPE_PARTS, state, computed)) tree = yield* part(buildTreeSteps(source, names, state, self), 0.2, 0.7);
-  return { selection, self, tree, ordered: yield* part(orderSteps(known, tree, selection, state), 0.7, 1) };
+  const selection = yield* part(selectSteps(source, names, state.filters, state.window), 0, 0.1);
+  const self = yield* part(weighSteps(source, selection), 0.1, 0.2);
+  return yield* part(shapeSteps(known, state, selection, self), 0.2, 1);
+}
+
+function* shapeSteps(known: Known, state: State, selection: Selection, self: Float64Array): Steps<Computed> {
+  const tree = yield* part(buildTreeSteps(known.source, known.names, state, self), 0, 0.6);
+  return { selection, self, tree, ordered: yield* part(orderSteps(known, tree, selection, state), 0.6, 1) };
+}
+
+/** What `state` asks for; what is the same as in `computed`, which `known` is of, is taken from there. */
+export function* computeSteps(known: Known & Omit<Computed, "ordered">, state: State, computed: State): Steps<Computed> {
+  if (!haveSame(SAMPLE_PARTS, state, computed)) return yield* computeAll(known, state);
+  const { selection, self, tree } = known;
+  if (!haveSame(SHAPE_PARTS, state, computed)) return yield* shapeSteps(known, state, selection, self);
+  return { selection, self, tree, ordered: yield* orderSteps(known, tree, selection, state) };
 }
 
 /** A tree in the order that was chosen; `null` when it would have too many boxes. */

@@ -2,6 +2,7 @@
 
 import { NONE, type Profile } from "../data/profile";
 import { KIND_INCOMPLETE, KIND_KERNEL, KIND_PYTHON } from "./kinds";
+import { inChunks, part, type Steps } from "./steps";
 
 const STANDARD_LIBRARY = "standard library";
 
@@ -22,19 +23,29 @@ export interface Grouping {
   of: Int32Array;
 }
 
-function group(size: number, text: (row: number) => string): Grouping {
+/** Functions that are gone through at a time. */
+const CHUNK = 10_000;
+
+function* group(size: number, text: (row: number) => string): Steps<Grouping> {
   const numbers = new Map<string, number>();
   const of = new Int32Array(size);
-  for (let row = 0; row < size; row++) {
-    const key = text(row);
-    let number = numbers.get(key);
-    if (number === undefined) numbers.set(key, number = numbers.size);
-    of[row] = number;
-  }
+  yield* inChunks(size, CHUNK, (from, to) => {
+    for (let row = from; row < to; row++) {
+      const key = text(row);
+      let number = numbers.get(key);
+      if (number === undefined) numbers.set(key, number = numbers.size);
+      of[row] = number;
+    }
+  });
   return { texts: [...numbers.keys()], of };
 }
 
-export function groupFunctions(profile: Profile): { libraries: Grouping; modules: Grouping } {
+export interface Groups {
+  libraries: Grouping;
+  modules: Grouping;
+}
+
+export function* groupFunctions(profile: Profile): Steps<Groups> {
   const size = profile.function_name.length;
   const string = (index: number) => index === NONE ? "" : profile.strings[index];
   const outside = (row: number) => {
@@ -45,7 +56,7 @@ export function groupFunctions(profile: Profile): { libraries: Grouping; modules
   };
   const isPython = (row: number) => profile.function_kind[row] === KIND_PYTHON;
   return {
-    libraries: group(size, (row) => isPython(row) ? packageOf(string(profile.function_file[row])) : outside(row)),
-    modules: group(size, (row) => isPython(row) ? string(profile.function_file[row]) || "no file" : outside(row)),
+    libraries: yield* part(group(size, (row) => isPython(row) ? packageOf(string(profile.function_file[row])) : outside(row)), 0, 0.6),
+    modules: yield* part(group(size, (row) => isPython(row) ? string(profile.function_file[row]) || "no file" : outside(row)), 0.6, 1),
   };
 }

@@ -2,8 +2,9 @@
 // the functions of one library or package together.
 
 import { NONE, type Process, type Profile } from "../data/profile";
-import { groupFunctions, type Grouping } from "./groups";
+import { groupFunctions, type Grouping, type Groups } from "./groups";
 import { KIND_GROUP, KIND_INCOMPLETE, KIND_NATIVE, KIND_PROCESS, KIND_PYTHON, KIND_ROOT, KIND_THREAD } from "./kinds";
+import { finish } from "./steps";
 
 // Control characters would be invisible and direction marks would reorder what stands around them.
 const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
@@ -32,12 +33,14 @@ export class Names {
   readonly sameFunctions: Int32Array;
   private mergedTitles: Map<number, number | null> | null = null;
 
-  constructor(readonly profile: Profile) {
+  /** `groups` is what the functions belong to, where that was found in steps. */
+  constructor(readonly profile: Profile, { libraries, modules }: Groups = finish(groupFunctions(profile))) {
     this.firstThread = this.firstProcess + profile.processes.length;
     this.firstFunction = this.firstThread + profile.threads.length;
     this.firstFrame = this.firstFunction + profile.function_name.length;
     this.firstGroup = this.firstFrame + profile.frame_function.length;
-    ({ libraries: this.libraries, modules: this.modules } = groupFunctions(profile));
+    this.libraries = libraries;
+    this.modules = modules;
     this.size = this.firstGroup + this.libraries.texts.length;
     this.namesakes = findNamesakes(profile.processes);
     this.sameFunctions = findSameFunctions(profile.function_group);

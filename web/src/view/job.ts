@@ -69,6 +69,11 @@ export class Job {
     run();
   }
 
+  /** As a promise, which for what is given up is never kept. */
+  run<T>(steps: Steps<T>): Promise<T> {
+    return new Promise((resolve) => { this.start(steps, resolve); });
+  }
+
   cancel(): void {
     this.turn++;
     if (running.delete(this)) tell();

@@ -14,7 +14,9 @@ interface Shown {
     tree: { size: number; depth: Int32Array; total: Float64Array }; drawMilliseconds: number;
     zoomTo(node: number): void;
   };
+  profile: object;
   update(patch: object, how: string): void;
+  replace(profile: object, isHeld: () => boolean): Promise<boolean>;
 }
 
 const shownFrame = () => new Promise<void>((resolve) => { requestAnimationFrame(() => requestAnimationFrame(() => resolve())); });
@@ -30,10 +32,14 @@ class Clock {
 }
 
 /** What a choice costs until it is on the screen: processor time, time that passes, and the longest stretch without an answer. */
-async function measure(page: Page, clock: Clock, patch: object): Promise<{ cpu: number; wall: number; longest: number }> {
+async function measure(page: Page, clock: Clock, patch: object | "replace"): Promise<{ cpu: number; wall: number; longest: number }> {
   await page.evaluate(() => { (globalThis as unknown as { longest: number }).longest = 0; });
   const [cpu, wall] = [await clock.cpu(), performance.now()];
-  await page.evaluate((change) => { (globalThis as unknown as { viperf: Shown }).viperf.update(change, "replace"); }, patch);
+  await page.evaluate((change) => {
+    const { viperf } = globalThis as unknown as { viperf: Shown };
+    if (change === "replace") void viperf.replace({ ...viperf.profile }, () => false);
+    else viperf.update(change, "replace");
+  }, patch);
   await settled(page);
   await page.evaluate(shownFrame);
   const longest = await page.evaluate(() => (globalThis as unknown as { longest: number }).longest);
@@ -71,7 +77,8 @@ describe.skipIf(!executable)("a million", () => {
       return wide.length;
     });
     const zoom = Math.round((await clock.cpu() - zoomed) / nodes);
-    const steps: Record<string, object> = {
+    const steps: Record<string, object | "replace"> = {
+      replaced: "replace",
       search: { search: "method_17" }, searched: { search: "" },
       filter: { filters: [{ by: "pid", value: "1", not: false }] }, all: { filters: [] },
       window: { window: [10e9, 20e9] }, whole: { window: null },
@@ -100,6 +107,18 @@ describe.skipIf(!executable)("a million", () => {
     expect(meanwhile).toEqual({ busy: "1", shown: whole });
     // A sample each 60 microseconds, the first after so many.
     expect(await fact(page, "whole")).toBe("99999");
+    expect(Number(await fact(page, "searchBoxes"))).toBeGreaterThan(0);
+    // The same data once more: until all of it is there the old is shown, can be filtered and searched, and the new one has that.
+    const [replaced, held] = await page.evaluate(async () => {
+      const { viperf } = globalThis as unknown as { viperf: Shown };
+      const { profile, graph: { tree } } = viperf;
+      const follows = viperf.replace({ ...profile }, () => false);
+      const isOld = viperf.profile === profile && viperf.graph.tree === tree;
+      viperf.update({ filters: [{ by: "pid", value: "1", not: false }], window: null }, "replace");
+      return [isOld && await follows && viperf.profile !== profile, await viperf.replace({ ...profile }, () => true)];
+    });
+    expect([replaced, held]).toEqual([true, false]);
+    expect(Number(await fact(page, "whole"))).toBeLessThan(Number(whole));
     expect(Number(await fact(page, "searchBoxes"))).toBeGreaterThan(0);
     expect(first.cpu).toBeLessThan(4_000);
     expect(zoom).toBeLessThan(150);

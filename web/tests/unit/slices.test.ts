@@ -10,6 +10,7 @@ import { compileSearch, searchTree } from "../../src/model/search";
 import { buildSource } from "../../src/model/source";
 import { innermostPython, SourceHeat } from "../../src/model/source_heat";
 import { finish, type Steps } from "../../src/model/steps";
+import { succeed } from "../../src/model/successor";
 import { calleesOf, callersOf, sumBy, totalsOf } from "../../src/model/sums";
 import { buildTree } from "../../src/model/tree";
 import { initialState } from "../../src/state";
@@ -30,6 +31,7 @@ test("no step of a million samples takes long", () => {
   const row = (entry: number) => names.functionRow(entry);
   const works: Record<string, () => Steps<unknown>> = {
     filter: () => computeSteps(known, { ...state, filters: [filter] }, state),
+    "other data": () => succeed(names, profile, () => state),
     window: () => computeSteps(known, { ...state, window: [10e9, 30e9] }, state),
     lines: () => computeSteps(known, { ...state, lines: true }, state),
     "time order": () => computeSteps(known, { ...state, order: "time", window: [10e9, 11e9] }, state),
