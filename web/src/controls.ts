@@ -9,16 +9,16 @@ import { announce, byId, onToggle } from "./view/dom";
 import { connectPointer } from "./view/pointer";
 import type { Theme } from "./view/theme";
 
-/** `shown` gives the profile, and how long it is: 0 when it has no samples. */
-export function connectDialogs(shown: () => { profile: Profile; duration: number }): void {
+/** `shown` gives the profile, and the page of it: `null` when it has no samples. */
+export function connectDialogs(shown: () => { profile: Profile; page: Page | null }): void {
   const open = (id: string, render: (dialog: HTMLDialogElement) => void) => {
     const dialog = byId<HTMLDialogElement>(id);
     render(dialog);
     dialog.showModal();
   };
   byId("details-button").addEventListener("click", () => open("details", (dialog) => {
-    const { profile, duration } = shown();
-    renderDetails(profile, duration, dialog);
+    const { profile, page } = shown();
+    renderDetails(profile, page, dialog);
   }));
   byId("help-button").addEventListener("click", () => open("help", renderHelp));
   for (const id of ["details", "help"]) {

@@ -79,8 +79,8 @@ function csvCell(value: string | number): string {
 
 /** The table as it is sorted. */
 export function csvOf(page: Page): string {
-  const head = ["name", "where", "self", "total", "python", "native", "kernel"];
-  const rows = tableRows(page, finish(sumRows(page, page.state.group)), page.state.group, page.state).map((row) => [row.name, row.place, row.self, row.total, row.python, row.native, row.kernel]);
+  const head = ["name", "where", "self", "total", "python", "native", "kernel", "gil"];
+  const rows = tableRows(page, finish(sumRows(page, page.state.group)), page.state.group, page.state).map((row) => [row.name, row.place, row.self, row.total, row.python, row.native, row.kernel, row.gil]);
   return csv([head, ...rows]);
 }
 

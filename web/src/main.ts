@@ -24,7 +24,7 @@ class Shown {
   private readonly theme = new Theme(() => this.page?.recolor());
 
   constructor() {
-    connectDialogs(() => ({ profile: this.profile as Profile, duration: this.page?.source.duration ?? 0 }));
+    connectDialogs(() => ({ profile: this.profile as Profile, page: this.page }));
   }
 
   /** Whether the reader is doing something that new data would take away. */

@@ -47,6 +47,12 @@ function originOf(file: string): number {
   return /\/(site|dist)-packages\//.test(file) ? 1 : /lib\/python3/.test(file) || file.startsWith("<frozen ") ? 2 : 0;
 }
 
+/** As crates/encode/src/html/gil.rs tells, for the names that tests make up. */
+function gilOf(kind: number, name: string, library: string): number {
+  const when = kind !== 2 ? 0 : /^(take_gil(\..*)?|PyEval_RestoreThread)$/.test(name) ? 1 : name === "pthread_cond_timedwait" ? 2 : name === "PyThread_acquire_lock" ? 3 : 0;
+  return when + (/^(python[23]|libpython)/.test(library) ? 4 : 0);
+}
+
 /** The uncompressed data of a profile of these samples, which must be in the order of time. */
 export function dataOf(samples: SampleText[], changes: Partial<Head> = {}, cost?: Cost): Buffer {
   const strings = new Interner<string>(), functions = new Interner<number[]>(), frames = new Interner<number[]>();
@@ -88,6 +94,7 @@ export function dataOf(samples: SampleText[], changes: Partial<Head> = {}, cost?
       [name, "u32", functions.rows.map((row) => row[at])]),
     ["function_kind", "u8", functions.rows.map((row) => row[4])],
     ["function_group", "u32", functions.rows.map((_, row) => row)],
+    ["function_gil", "u8", functions.rows.map(([name, , library, , kind]) => gilOf(kind, strings.rows[name], strings.rows[library] ?? ""))],
     ["function_origin", "u8", functions.rows.map(([, file, , , kind]) => kind === 1 ? originOf(strings.rows[file] ?? "") : 3)],
     ["frame_function", "u32", frames.rows.map(([row]) => row)], ["frame_line", "u32", frames.rows.map(([, line]) => line)],
     ["node_back", "u32", back], ["node_row", "u32", rows],

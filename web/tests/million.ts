@@ -38,6 +38,8 @@ export function millionData(count = MILLION): Buffer {
     ["function_library", "u32", list(FUNCTIONS, () => FUNCTIONS + 2)], ["function_line", "u32", list(FUNCTIONS, (at) => at)],
     ["function_kind", "u8", list(FUNCTIONS, (at) => at % 7 === 0 ? 3 : at % 3 === 0 ? 2 : 1)],
     ["function_group", "u32", list(FUNCTIONS, (at) => at)], ["function_origin", "u8", list(FUNCTIONS, () => 0)],
+    // As many as are native take the GIL as there may be where everything waits for it.
+    ["function_gil", "u8", list(FUNCTIONS, (at) => at % 7 !== 0 && at % 3 === 0 && at % 5 === 0 ? 1 : 0)],
     ["frame_function", "u32", list(FUNCTIONS * LINES, (at) => Math.floor(at / LINES))], ["frame_line", "u32", list(FUNCTIONS * LINES, (at) => at)],
     ["node_back", "u32", back], ["node_row", "u32", row], ["sample_step", "u32", list(count, () => 60)],
     ["sample_node", "u32", list(count, () => Math.max(3, below(count)))], ["sample_cpu", "u32", list(count, (at) => at % 16)],

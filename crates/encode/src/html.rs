@@ -13,6 +13,7 @@
 mod call_tree;
 mod comparison;
 mod data;
+mod gil;
 mod groups;
 mod growing;
 mod page;

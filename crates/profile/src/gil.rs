@@ -32,32 +32,51 @@ const SLEEPING: [&str; 4] = [
     "__pthread_cond_clockwait",
 ];
 
+/// When a function takes the GIL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TakesGil {
+    /// It does something else.
+    Never,
+    /// Whoever calls it.
+    Always,
+    /// When the eval loop calls it, or other code of the interpreter's own file.
+    FromInterpreter,
+    /// When the eval loop calls it.
+    FromEvalLoop,
+}
+
+impl TakesGil {
+    /// What the name of a function tells.
+    #[must_use]
+    pub fn of(kind: FrameKind, name: &str) -> Self {
+        match name {
+            _ if kind != FrameKind::Native => Self::Never,
+            "take_gil" => Self::Always,
+            name if name.starts_with("take_gil.") || TAKING.contains(&name) => Self::Always,
+            name if SLEEPING.contains(&name) => Self::FromInterpreter,
+            "PyThread_acquire_lock" => Self::FromEvalLoop,
+            _ => Self::Never,
+        }
+    }
+}
+
 /// Whether a function of this name does nothing but take the GIL, whoever calls it.
 #[must_use]
 pub fn is_gil_function(kind: FrameKind, name: &str) -> bool {
-    let is_it = name == "take_gil" || name.starts_with("take_gil.") || TAKING.contains(&name);
-    kind == FrameKind::Native && is_it
+    TakesGil::of(kind, name) == TakesGil::Always
 }
 
 /// Whether `called` takes the GIL when `caller` calls it.
 pub(crate) fn takes_gil(called: &Group<'_>, caller: Option<&Group<'_>>) -> bool {
-    if called.kind != FrameKind::Native {
-        return false;
-    }
-    let name = called.name.as_ref();
-    if is_gil_function(called.kind, name) {
-        return true;
-    }
-    let Some(caller) = caller else {
-        return false;
-    };
-    let in_eval_loop = matches!(caller.kind, FrameKind::Interpreter | FrameKind::Python);
-    match name {
-        "PyThread_acquire_lock" => in_eval_loop,
-        name if SLEEPING.contains(&name) => {
-            in_eval_loop || caller.library.is_some_and(is_interpreter)
-        }
-        _ => false,
+    let in_eval_loop =
+        |caller: &Group<'_>| matches!(caller.kind, FrameKind::Interpreter | FrameKind::Python);
+    match TakesGil::of(called.kind, &called.name) {
+        TakesGil::Never => false,
+        TakesGil::Always => true,
+        TakesGil::FromEvalLoop => caller.is_some_and(in_eval_loop),
+        TakesGil::FromInterpreter => caller.is_some_and(|caller| {
+            in_eval_loop(caller) || caller.library.is_some_and(is_interpreter)
+        }),
     }
 }
 

@@ -83,7 +83,7 @@ pub use filter::{ALL_HIDDEN, Filter, PlaceSelector, Selector, count_reasons, fil
 pub use frame_table::{Frame, FrameHandle, FrameTable, SourceRange};
 pub use function_statistics::{GroupStatistics, Split, group_statistics};
 pub use function_table::{FrameKind, Function, FunctionHandle, FunctionTable};
-pub use gil::is_gil_function;
+pub use gil::{TakesGil, is_gil_function};
 pub use grouping::{Group, GroupBy, GroupHandle, Grouping};
 pub use information::{ProfileInformation, RecordingCost};
 pub use interval::Interval;

@@ -16,6 +16,8 @@ export interface Sum {
   python: number;
   native: number;
   kernel: number;
+  /** Of Python functions: what taking the GIL costs them (`gilBy` adds it). */
+  gil: number;
 }
 
 /** What was running below each node, for one kind. */
@@ -50,7 +52,7 @@ export function* sumBy(tree: Tree, names: Names, top: number, size: number, key:
     const row = key(tree.entry[node]);
     if (row >= 0) {
       let sum = sums.get(row);
-      if (!sum) sums.set(row, sum = { row, self: 0, total: 0, python: 0, native: 0, kernel: 0 });
+      if (!sum) sums.set(row, sum = { row, self: 0, total: 0, python: 0, native: 0, kernel: 0, gil: 0 });
       sum.self += tree.self[node];
       if (open[row]++ === 0) {
         sum.total += tree.total[node];

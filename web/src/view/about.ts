@@ -1,8 +1,11 @@
 // What was profiled and how well: the head line, the quality of the data, the keys.
 
 import type { Cost, Profile } from "../data/profile";
-import { formatBytes, formatCount, formatDuration, formatInstant, formatNumber, formatShare, formatTime } from "../format";
-import { printable } from "../model/names";
+import { formatBytes, formatCount, formatDuration, formatInstant, formatNumber, formatShare, formatTime, Scale } from "../format";
+import { gilByFunction } from "../model/gil";
+import { printable, type Names } from "../model/names";
+import type { Source } from "../model/source";
+import { finish } from "../model/steps";
 import { byId, element, type Child } from "./dom";
 import { shorten } from "./tooltip";
 
@@ -54,8 +57,26 @@ function costTable(profile: Profile, cost: Cost, duration: number): HTMLElement 
   return rows.some(([, value]) => value) ? factTable(rows) : null;
 }
 
-/** `duration` is 0 when there are no samples. */
-export function renderDetails(profile: Profile, duration: number, dialog: HTMLDialogElement): void {
+/** Functions that the details name. */
+const MOST_TAKING = 10;
+
+/** Which Python functions take the GIL, in the whole profile; `null` if none does. */
+function gilPart(source: Source, names: Names): Child[] | null {
+  const all = finish(gilByFunction(source, names));
+  const sum = all.reduce((before, [, amount]) => before + amount, 0);
+  if (sum === 0) return null;
+  const scale = new Scale(names.profile, source.samples.total);
+  const rows = all.slice(0, MOST_TAKING).map(([row, amount]) => element("tr", {}, element("td", {}, shorten(names.searchText(names.firstFunction + row), 300)),
+    element("td", { class: "number" }, scale.time(amount) || scale.samples(amount)), element("td", { class: "number" }, scale.share(amount))));
+  const more = all.length > MOST_TAKING ? [element("p", { class: "soft" }, `and ${formatCount(all.length - MOST_TAKING, "more function")}`)] : [];
+  return [element("h3", {}, `${scale.share(sum)} of the time was spent on taking the GIL`),
+    element("p", { class: "soft" }, `${scale.amount(sum)} on the CPU in asking for it, going to sleep and waking up; the time asleep is not in it. By Python function:`),
+    element("table", { id: "gil" }, ...rows), ...more];
+}
+
+/** `source` is `null` when there are no samples. */
+export function renderDetails(profile: Profile, known: { source: Source; names: Names } | null, dialog: HTMLDialogElement): void {
+  const duration = known?.source.duration ?? 0;
   const { information } = profile;
   const text = (value: string) => printable(value ?? "");
   const period = information.period_ns ? `one sample stands for ${formatTime(information.period_ns)}` : "";
@@ -79,6 +100,7 @@ export function renderDetails(profile: Profile, duration: number, dialog: HTMLDi
       element("tr", {}, element("td", {}, printable(reason)), element("td", { class: "number" }, formatNumber(count)),
         element("td", { class: "number" }, share(count))))));
   }
+  parts.push(...known && gilPart(known.source, known.names) || []);
   const cost = information.cost && costTable(profile, information.cost, duration);
   if (cost) parts.push(element("h3", {}, "What the recording has cost"), cost);
   for (const [at, side] of (profile.comparison?.sides ?? []).entries()) {

@@ -100,7 +100,8 @@ export class Sandwich {
       element("strong", {}, shorten(names.functionName(chosen), 200)), element("span", { class: "place" }, shorten(names.place(entry), 200)))];
     const total = this.callees.tree?.total[0] ?? 0, self = row?.self ?? this.callees.tree?.self[0] ?? 0;
     parts.push(element("div", { class: "sandwich-facts" },
-      `total ${scale.share(total)} ${scale.amount(total)} · self ${scale.share(self)} ${scale.amount(self)}`));
+      `total ${scale.share(total)} ${scale.amount(total)} · self ${scale.share(self)} ${scale.amount(self)}`,
+      row && row.gil > 0 ? ` · taking the GIL ${scale.share(row.gil)} ${scale.amount(row.gil)}` : ""));
     parts.push(...renderLines(page, page.linesOf(chosen, -1), LINES_SHOWN));
     byId("sandwich-title").replaceChildren(...parts);
   }

@@ -1,10 +1,11 @@
 // Functions, modules or libraries with their self and total time, and what was running below them.
 
 import { formatCount } from "../format";
+import { gilBy, gilNodes } from "../model/gil";
 import { KIND_KERNEL, KIND_NAMES, KIND_NATIVE, KIND_PYTHON } from "../model/kinds";
 import { printable } from "../model/names";
 import { sumBy, type Sum } from "../model/sums";
-import type { Steps } from "../model/steps";
+import { part, type Steps } from "../model/steps";
 import type { Page } from "../page";
 import type { Group, Sort } from "../state";
 import { byId, element } from "./dom";
@@ -25,13 +26,17 @@ const COLUMNS: [Sort, string, string][] = [
   ["python", "Python", "Of its total: while Python code was running"],
   ["native", "Native", "Of its total: while native code was running"],
   ["kernel", "Kernel", "Of its total: while the kernel was running"],
+  ["gil", "GIL", "On the CPU in taking the GIL: asking for it, going to sleep, waking up; not the time asleep"],
   ["name", "Name", "By name"],
   ["place", "Where", "By file or library"],
 ];
 
+/** A share of taking the GIL that is worth a column; as in `viperf report`. */
+const LEAST_GIL = 0.005;
+
 /** What the table adds up for the page as it stands; the zoom is taken into account. */
-export function sumRows(page: Page, group: Group): Steps<Sum[]> {
-  const { names, tree } = page;
+export function* sumRows(page: Page, group: Group): Steps<Sum[]> {
+  const { names, tree, source, self } = page;
   const { libraries, modules } = names;
   const grouping = group === "library" ? libraries : modules;
   const size = group === "function" ? names.profile.function_name.length : grouping.texts.length;
@@ -39,7 +44,14 @@ export function sumRows(page: Page, group: Group): Steps<Sum[]> {
     const row = names.functionRow(entry);
     return row < 0 || group === "function" ? row : grouping.of[row];
   };
-  return sumBy(tree, names, page.zoomOf(tree), size, key);
+  const top = page.zoomOf(tree);
+  const sums = yield* part(sumBy(tree, names, top, size, key), 0, 0.8);
+  const nodes = yield* gilNodes(source, names);
+  if (nodes) {
+    const gil = yield* part(gilBy(source, names, nodes, self, tree, top, key), 0.8, 1);
+    for (const sum of sums) sum.gil = gil.get(sum.row) ?? 0;
+  }
+  return sums;
 }
 
 /** Sums as rows: those that the search finds, sorted. */
@@ -68,6 +80,7 @@ export class FunctionTable {
   private readonly sums = new Question<Sum[]>();
   private readonly head = byId("table-head");
   private readonly rows: Rows<TableRow>;
+  private hasGil = false;
 
   constructor(private readonly page: Page) {
     this.rows = new Rows(byId("table-scroll"), 28, (row) => this.renderRow(row));
@@ -102,6 +115,8 @@ export class FunctionTable {
     const { page, page: { tree } } = this;
     this.sums.ask([tree, page.zoomOf(tree), state.group], () => sumRows(page, state.group), (sums) => {
       const rows = tableRows(page, sums, page.state.group, page.state);
+      this.hasGil = sums.some(({ gil }) => gil >= LEAST_GIL * page.scale.whole);
+      byId("table-scroll").classList.toggle("with-gil", this.hasGil);
       this.rows.set(rows);
       byId("table-count").textContent = formatCount(rows.length, "row");
     });
@@ -126,7 +141,8 @@ export class FunctionTable {
   /** The three kinds as numbers, and in the colours of the graph behind them. */
   private renderSplit(row: TableRow): HTMLElement[] {
     const { page } = this;
-    return ([["python", KIND_PYTHON], ["native", KIND_NATIVE], ["kernel", KIND_KERNEL]] as const).map(([name, kind]) => {
+    const gil = element("span", { role: "cell", class: "split", title: `${page.scale.amount(row.gil)} in taking the GIL` }, row.gil > 0 ? page.scale.share(row.gil) : "–");
+    const kinds = ([["python", KIND_PYTHON], ["native", KIND_NATIVE], ["kernel", KIND_KERNEL]] as const).map(([name, kind]) => {
       const cell = element("span", { role: "cell", class: "split", title: `${page.scale.amount(row[name])} while ${KIND_NAMES[kind]} code was running` });
       const meter = element("span", { class: "split-meter" });
       meter.style.width = `${row.total > 0 ? row[name] / row.total * 100 : 0}%`;
@@ -134,6 +150,7 @@ export class FunctionTable {
       cell.append(meter, element("span", {}, row[name] > 0 ? page.scale.share(row[name]) : "–"));
       return cell;
     });
+    return this.hasGil ? [...kinds, gil] : kinds;
   }
 }
 

@@ -1,4 +1,5 @@
-// A page that viperf wrote, against the folded stacks that it wrote of the same file: VIPERF_PAGE and VIPERF_FOLDED.
+// A page that viperf wrote, against the folded stacks that it wrote of the same file: VIPERF_PAGE and VIPERF_FOLDED; and one
+// of stacks that take the GIL against viperf's report of them: VIPERF_GIL_PAGE and VIPERF_GIL_JSON.
 
 import { readFileSync } from "node:fs";
 import { afterAll, describe, expect, test } from "vitest";
@@ -67,6 +68,36 @@ describe.skipIf(!executable || !file)("a recorded page", () => {
       if (Number(self) > 0) shown.set(key, (shown.get(key) ?? 0) + Number(self));
     }
     for (const [name, count] of own) expect([name, shown.get(name)]).toEqual([name, count]);
+    await close();
+  });
+});
+
+const { VIPERF_GIL_PAGE: gilPage = "", VIPERF_GIL_JSON: gilFile = "" } = process.env;
+if (!gilPage) console.warn("skipped: VIPERF_GIL_PAGE and VIPERF_GIL_JSON name no page, so no time of taking the GIL was compared");
+
+interface Reported {
+  name: string;
+  split: { gil_wait: { samples: number } } | null;
+}
+
+describe.skipIf(!executable || !gilPage)("time in taking the GIL", () => {
+  afterAll(closeBrowser);
+
+  test("is that of viperf report, in the table and in the details", async () => {
+    const { functions } = JSON.parse(readFileSync(gilFile, "utf8")) as { functions: Reported[] };
+    const reported = new Map(functions.flatMap(({ name, split }) => split && split.gil_wait.samples > 0 ? [[name, split.gil_wait.samples]] : []));
+    expect(reported.size).toBeGreaterThan(2);
+    const { page, close } = await openFile(gilPage, { address: "tab=table&sort=gil" });
+    const csv = await downloadText(page, async () => {
+      await page.click("#export-menu summary");
+      await page.click("[data-export=csv]");
+    });
+    const shown = [...csv.matchAll(/^"([^"]*)",.*,"(\d+)"$/gm)].map(([, name, gil]) => [name, Number(gil)] as const).filter(([, gil]) => gil > 0);
+    expect(new Map(shown)).toEqual(reported);
+    expect(await page.locator("#table-scroll .column-gil").isVisible()).toBe(true);
+    await page.click("#details-button");
+    const rows = await page.locator("#gil tr").evaluateAll((all) => all.map((row) => [row.children[0].textContent?.split(" ")[0], parseInt(row.children[1].textContent ?? "")] as const));
+    expect(new Map(rows)).toEqual(reported);
     await close();
   });
 });

@@ -5,6 +5,7 @@ import { parseProfile } from "../../src/data/read";
 import { computeSteps } from "../../src/model/computed";
 import { binFiltered, binThreads, mapSeconds } from "../../src/model/density";
 import { select, weigh, weighFilter, type Filter } from "../../src/model/filters";
+import { gilByFunction } from "../../src/model/gil";
 import { Names } from "../../src/model/names";
 import { compileSearch, searchTree } from "../../src/model/search";
 import { buildSource } from "../../src/model/source";
@@ -36,6 +37,7 @@ test("no step of a million samples takes long", () => {
     lines: () => computeSteps(known, { ...state, lines: true }, state),
     "time order": () => computeSteps(known, { ...state, order: "time", window: [10e9, 11e9] }, state),
     inverted: () => computeSteps(known, { ...state, order: "inverted", window: [10e9, 11e9] }, state),
+    gil: () => gilByFunction({ ...source }, names),
     share: () => weighFilter(source, names, filter),
     functions: () => sumBy(tree, names, 0, profile.function_name.length, row),
     callers: () => callersOf(tree, names, 41 * 5 % 3000),

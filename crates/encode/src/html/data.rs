@@ -14,7 +14,7 @@ use crate::EncodeError;
 use crate::html::call_tree::{CallTree, Node, PageFrame, page_number};
 use crate::html::comparison::{self, Comparison};
 use crate::html::{Options, Served};
-use crate::html::{groups, ranges, sources};
+use crate::html::{gil, groups, ranges, sources};
 
 /// The form of the data; page and data travel together, so there is never an old reader.
 const FORMAT: u32 = 2;
@@ -332,6 +332,7 @@ pub(super) fn append_functions(
         "u8",
         functions().map(|function| [kind_number(function.kind)]),
     );
+    gil::append_gil(columns, profile, from)?;
     Ok(())
 }
 

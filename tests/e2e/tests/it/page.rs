@@ -71,6 +71,22 @@ fn the_page_opens(interpreter: &Interpreter) -> Result<()> {
     Ok(())
 }
 
+/// Each way in which the GIL is taken, on interpreters with names and without, and what only looks like it.
+const TAKING_THE_GIL: &str = "\
+python3 (7);main (/srv/a.py:3)_[p];work (/srv/a.py:9)_[p] 40
+python3 (7);main (/srv/a.py:3)_[p];work (/srv/a.py:9)_[p];take_gil.lto_priv.0 (python3.12)_[pn] 5
+python3 (7);main (/srv/a.py:3)_[p];work (/srv/a.py:9)_[p];take_gil (python3.12)_[pn];pthread_cond_timedwait (libc.so.6)_[pn];futex_wait_[k] 7
+python3 (7);main (/srv/a.py:3)_[p];load (/srv/b.py:1)_[p];read (libc.so.6)_[pn];PyEval_RestoreThread (python3.12)_[pn];futex_wait_[k] 11
+python3 (7);main (/srv/a.py:3)_[p];[python3.12+0x4f9316]_[pn];pthread_cond_timedwait (libc.so.6)_[pn] 13
+python3 (7);main (/srv/a.py:3)_[p];pthread_cond_timedwait (libc.so.6)_[pn] 2
+python3 (7);main (/srv/a.py:3)_[p];PyThread_acquire_lock (python2.7)_[pn] 3
+python3 (7);main (/srv/a.py:3)_[p];wait_for_work (libgomp.so.1)_[pn];pthread_cond_timedwait (libc.so.6)_[pn] 17
+python3 (7);main (/srv/a.py:3)_[p];lock (python2.7)_[pn];PyThread_acquire_lock (python2.7)_[pn] 19
+python3 (7);main (/srv/a.py:3)_[p];take_gil (python3.12)_[pn];[native: unreadable stack]_[e] 23
+python3 (7);take_gil (python3.12)_[pn] 29
+python3 (7);main (/srv/a.py:3)_[p];take_gil (python3.12)_[pn];work (/srv/a.py:9)_[p];write_[k] 31
+";
+
 /// Everything the page computes of a recording, against the stacks that viperf folds from the same file.
 fn the_page_agrees(interpreter: &Interpreter) -> Result<()> {
     let fixture = Fixture::start(&interpreter.path, "talk.py", &[])?;
@@ -117,7 +133,18 @@ fn the_page_agrees(interpreter: &Interpreter) -> Result<()> {
         let arguments: Vec<&str> = compared.iter().map(String::as_str).collect();
         run_viperf(&[&arguments, options, &["-o"]].concat(), file)?;
     }
+    let taking = output_folder().join("page_gil.folded");
+    std::fs::write(&taking, TAKING_THE_GIL)?;
+    let [gil, functions] = ["html", "json"].map(|extension| taking.with_extension(extension));
+    run_viperf(&["convert", &taking.to_string_lossy(), "-o"], &gil)?;
+    let report = Command::new(viperf_binary()?)
+        .args(["report", &taking.to_string_lossy(), "--json", "-n", "100"])
+        .stdin(Stdio::null())
+        .output()?;
+    ensure!(report.status.success(), "no report of {taking:?}");
+    std::fs::write(&functions, &report.stdout)?;
     web::test_in_browser(&web::Written {
+        gil: [&gil, &functions],
         page: &page,
         folded: &folded,
         source: &source,

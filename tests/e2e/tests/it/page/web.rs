@@ -41,6 +41,8 @@ pub(super) struct Written<'a> {
     pub(super) folded: &'a Path,
     /// What `viperf report --source --json` says of a file whose text the page has.
     pub(super) source: &'a Path,
+    /// A page of stacks that take the GIL, and what `viperf report --json` says of the same stacks.
+    pub(super) gil: [&'a Path; 2],
     /// The page of two recordings, and what `viperf diff --json --all` says of them.
     pub(super) difference: [&'a Path; 2],
 }
@@ -48,6 +50,7 @@ pub(super) struct Written<'a> {
 /// Every control, hostile names, a million samples, and these pages against the stacks and figures of the same files.
 pub(super) fn test_in_browser(written: &Written<'_>) -> Result<()> {
     let [difference, figures] = written.difference;
+    let [gil, functions] = written.gil;
     let pictures = output_folder().join("pictures");
     std::fs::create_dir_all(&pictures)?;
     let files = [
@@ -55,6 +58,8 @@ pub(super) fn test_in_browser(written: &Written<'_>) -> Result<()> {
         ("VIPERF_PAGE", written.page.canonicalize()?),
         ("VIPERF_FOLDED", written.folded.canonicalize()?),
         ("VIPERF_SOURCE_JSON", written.source.canonicalize()?),
+        ("VIPERF_GIL_PAGE", gil.canonicalize()?),
+        ("VIPERF_GIL_JSON", functions.canonicalize()?),
         ("VIPERF_DIFF_PAGE", difference.canonicalize()?),
         ("VIPERF_DIFF_JSON", figures.canonicalize()?),
     ];
