@@ -35,6 +35,11 @@ export class HeatMap {
       start = -1;
       if (from >= 0) choose(this.windowOf(from, to));
     });
+    // The browser scrolls instead.
+    canvas.addEventListener("pointercancel", () => {
+      start = -1;
+      if (this.map) this.show(this.map);
+    });
     canvas.addEventListener("pointerleave", () => { byId("heat-readout").textContent = ""; });
     canvas.addEventListener("dblclick", () => choose(null));
   }

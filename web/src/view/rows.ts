@@ -7,7 +7,7 @@ export class Rows<T> {
   rows: readonly T[] = [];
 
   constructor(
-    readonly scroller: HTMLElement, private readonly height: number, private readonly render: (row: T, at: number) => HTMLElement,
+    readonly scroller: HTMLElement, public height: number, private readonly render: (row: T, at: number) => HTMLElement,
   ) {
     scroller.append(this.space);
     scroller.addEventListener("scroll", () => this.draw(), { passive: true });

@@ -14,6 +14,8 @@ import { shorten } from "./tooltip";
 
 const KINDS = [KIND_PYTHON, KIND_NATIVE, KIND_KERNEL, KIND_INCOMPLETE];
 const LANE_HEIGHT = 34, OVERVIEW_HEIGHT = 40;
+/** Narrower than this, labels stand above the lanes, which reach from margin to margin. */
+const STACKED_BELOW = 560, LABEL_HEIGHT = 18, STACKED_MARGIN = 10;
 /** Bins are no narrower than this, in pixels and in time: a bin of one sample shows noise. */
 const BIN_PIXELS = 2, BIN_NS = 20e6;
 
@@ -33,6 +35,8 @@ export class Timeline {
   private bins = 1;
   private laneWidth = 1;
   private overviewWidth = 0;
+  /** Labels stand above their lanes: there is no room for both beside each other. */
+  private isStacked = false;
   private readonly whole = new Question<Lane>();
   private readonly lanes = new Question<{ lanes: Lane[]; map: SecondMap }>();
 
@@ -159,7 +163,10 @@ export class Timeline {
     const { page } = this;
     const room = byId("lanes").clientWidth;
     if (room === 0) return;
-    const laneWidth = Math.max(40, Math.floor(room - this.labelWidth())), bins = this.countBins(laneWidth);
+    this.isStacked = room < STACKED_BELOW;
+    byId("lanes").classList.toggle("stacked", this.isStacked);
+    this.rows.height = LANE_HEIGHT + (this.isStacked ? LABEL_HEIGHT : 0);
+    const laneWidth = Math.max(40, Math.floor(room - (this.isStacked ? 2 * STACKED_MARGIN : this.labelWidth()))), bins = this.countBins(laneWidth);
     this.lanes.ask([page.source, page.state.filters, bins], () => this.steps(bins), ({ lanes, map }) => {
       Object.assign(this, { laneWidth, bins });
       this.fillLanes(lanes);
@@ -210,7 +217,7 @@ export class Timeline {
     const isChosen = page.state.filters.some(({ by, value, not }) => by === row.filter.by && value === row.filter.value && !not);
     const label = element("span", { class: "lane-label" }, element("span", { class: "lane-name" }, shorten(row.name, 120)),
       element("span", { class: "lane-share" }, formatShare(row.lane.total, page.source.samples.total)));
-    label.style.width = `${this.labelWidth() - 24}px`;
+    if (!this.isStacked) label.style.width = `${this.labelWidth() - 24}px`;
     const canvas = element("canvas", { class: "lane-canvas", "aria-hidden": "true" });
     const made = element("div", {
       class: row.isProcess ? "lane process" : "lane", role: "option", tabindex: "0", "aria-selected": String(isChosen),

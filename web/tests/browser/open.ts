@@ -34,6 +34,7 @@ export interface Options {
   width?: number;
   height?: number;
   colorScheme?: "light" | "dark";
+  hasTouch?: boolean;
   /** Is given the page before it is opened. */
   before?: (page: Page) => Promise<void>;
 }
@@ -49,12 +50,12 @@ export async function openAddress(address: string, options: Options = {}) {
   return await open(address, new RegExp(`^(${origin.replaceAll(".", "\\.")}/|data:|blob:)`), options);
 }
 
-async function open(url: string, allowed: RegExp, { width = 1440, height = 900, colorScheme = "light", before }: Options) {
+async function open(url: string, allowed: RegExp, { width = 1440, height = 900, colorScheme = "light", hasTouch = false, before }: Options) {
   browser ??= chromium.launch({
     executablePath: executable,
     args: ["--no-sandbox", "--disable-gpu", "--enable-precise-memory-info", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"],
   });
-  const context = await (await browser).newContext({ viewport: { width, height }, colorScheme, acceptDownloads: true });
+  const context = await (await browser).newContext({ viewport: { width, height }, colorScheme, hasTouch, acceptDownloads: true });
   context.setDefaultTimeout(120_000);
   const page = await context.newPage();
   const complaints: string[] = [];
