@@ -47,8 +47,10 @@ enum limit {
 	FRAME_BLOCK_BYTES = 128,
 	/* The part of a code object that is read at once. */
 	CODE_BLOCK_BYTES = 256,
-	/* The top of the user stack that a capture copies; a per-CPU value of the kernel has 32 KiB at most. */
-	CAPTURE_BYTES = 28672,
+	/* The top of the user stack is copied in so many parts of so many bytes at most; a per-CPU value of the kernel has 32 KiB
+	 * at most. */
+	CAPTURE_BYTES = 24576,
+	CAPTURE_PARTS = 8,
 	RED_ZONE_BYTES = 128,
 	NO_OWNER = 65535,
 	CODE_IDENTITY_NAME_BYTES = 64,
@@ -421,15 +423,20 @@ struct process_record {
 };
 
 /* The registers and the top of the stack of a sample, for a walk in user space: the rest of a deferred one, or the test
- * that compares both walks. */
+ * that compares both walks. A stack that does not fit in one comes in several, of which the one with the top is the last;
+ * of the others some may be missing. */
 struct capture_record {
 	struct record_header header;
 	unsigned int tgid;
 	/* It belongs to the last sample of this CPU. */
 	unsigned int cpu;
 	unsigned int captured;
-	/* Of these, so many lie below the stack pointer, where leaf functions keep what they need (System V AMD64 ABI, 3.2.2). */
+	/* The copy of the stack begins so far below the stack pointer: what leaf functions keep there they need (System V AMD64 ABI,
+	 * 3.2.2). */
 	unsigned int below;
+	/* What was captured begins so far above the beginning; 0 in the last record. */
+	unsigned int offset;
+	unsigned int reserved;
 	unsigned long long ip;
 	unsigned long long sp;
 	unsigned long long bp;

@@ -33,7 +33,8 @@ pub mod limit {
         THREAD_NAME_BYTES = 16;
         FRAME_BLOCK_BYTES = 128;
         CODE_BLOCK_BYTES = 256;
-        CAPTURE_BYTES = 28672;
+        CAPTURE_BYTES = 24576;
+        CAPTURE_PARTS = 8;
         RED_ZONE_BYTES = 128;
         NO_OWNER = 65535;
         CODE_IDENTITY_NAME_BYTES = 64;
@@ -370,10 +371,14 @@ pub struct CaptureRecord {
     pub tgid: u32,
     /// It belongs to the last sample of this CPU.
     pub cpu: u32,
-    /// Bytes of stack that follow, upwards from `below` bytes below `sp`.
+    /// Bytes of stack that follow, upwards from `offset` bytes above the beginning of the copy.
     pub captured: u32,
-    /// So many lie below the stack pointer: what leaf functions keep there, if it could be read.
+    /// The copy begins so far below `sp`: what leaf functions keep there, if it could be read.
     pub below: u32,
+    /// 0 in the last record of a capture, which has the top of the stack.
+    pub offset: u32,
+    /// Zero.
+    pub reserved: u32,
     /// Instruction pointer.
     pub ip: u64,
     /// Stack pointer.

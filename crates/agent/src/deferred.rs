@@ -7,7 +7,7 @@ use viperf_abi::{CaptureRecord, Mapping, Reason, SAMPLE_PYTHON, SampleRecord, Wo
 use viperf_sample::RowSearch;
 use viperf_unwind::{NativeFrame, Registers, Rule, WalkEnd, walk};
 
-use crate::stacks::Sections;
+use crate::{captures::StackCopy, stacks::Sections};
 
 /// A sample that waits for its mappings.
 #[derive(Debug)]
@@ -15,9 +15,7 @@ pub(crate) struct Deferred {
     pub(crate) sample: SampleRecord,
     pub(crate) sections: Sections,
     pub(crate) registers: Registers,
-    pub(crate) stack: Vec<u8>,
-    /// Where the stack begins: a little below the stack pointer.
-    pub(crate) stack_start: u64,
+    pub(crate) stack: StackCopy,
     /// What it waits for.
     pub(crate) awaits: Option<Awaited>,
 }
@@ -90,12 +88,7 @@ pub(crate) fn finish(
             }
         }
     };
-    let read = |address: u64| {
-        let offset = usize::try_from(address.checked_sub(deferred.stack_start)?).ok()?;
-        Some(u64::from_le_bytes(
-            *deferred.stack.get(offset..)?.first_chunk()?,
-        ))
-    };
+    let read = |address: u64| deferred.stack.read(address);
     let (frames, end) = walk(deferred.registers, find, read, limit::MAX_NATIVE_FRAMES);
     let mut native: Vec<u64> = frames
         .iter()

@@ -13,6 +13,7 @@ mod bounded_reader;
 mod budget;
 mod build_profile;
 mod calls;
+mod captures;
 mod code_objects;
 mod control_group_target;
 mod deferred;

@@ -16,6 +16,7 @@ use viperf_sample::Sampler;
 use crate::{
     CommandState, DEFAULT_MAX_MEMORY, Progress, RecordError, RecordOptions, Stage, Target,
     budget::{Budget, Periods},
+    captures::Captures,
     control_group_target,
     deferred::{Deferrals, Deferred},
     found::Readers,
@@ -122,6 +123,7 @@ struct Recorder<'run> {
     lost_events: u64,
     /// Deferred samples whose capture has not come yet, by CPU.
     uncaptured: HashMap<u32, (SampleRecord, Sections)>,
+    captures: Captures,
     deferred: Vec<Deferred>,
     deferrals: Deferrals,
     budget: Option<Budget>,
@@ -232,6 +234,7 @@ impl<'run> Recorder<'run> {
             last_roll_call: now,
             lost_events: 0,
             uncaptured: HashMap::new(),
+            captures: Captures::default(),
             deferred: Vec::new(),
             deferrals: Deferrals::default(),
             budget,

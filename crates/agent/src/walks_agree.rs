@@ -10,6 +10,7 @@ use viperf_sample::Sampler;
 use viperf_unwind::{NativeFrame, Registers, Row, Rule, WalkEnd, find_rule, walk};
 
 use crate::{
+    captures::{Captures, StackCopy},
     executables::Executables,
     found::Readers,
     generated_rows::GeneratedRows,
@@ -112,12 +113,13 @@ enum Compared {
     Whole,
 }
 
-type Captured = (CaptureRecord, Vec<u8>, Vec<u64>);
+type Captured = (CaptureRecord, StackCopy, Vec<u64>);
 
 /// Samples with registers and stack, each beside what the kernel made of it.
 fn collect(sampler: &mut Sampler, time: Duration) -> Vec<Captured> {
     let mut slots: HashMap<(u32, u32), Vec<u64>> = HashMap::new();
     let mut last: HashMap<u32, Vec<u64>> = HashMap::new();
+    let mut parts = Captures::default();
     let mut captures = Vec::new();
     let end = Instant::now() + time;
     while Instant::now() < end {
@@ -133,15 +135,17 @@ fn collect(sampler: &mut Sampler, time: Duration) -> Vec<Captured> {
                         slots.insert((sample.cpu, sample.slot), native.clone());
                     }
                     last.insert(sample.cpu, native);
+                    parts.begin(sample.cpu);
                 }
                 Record::Sample(sample) => {
+                    parts.begin(sample.cpu);
                     last.insert(sample.cpu, slots[&(sample.cpu, sample.slot)].clone());
                 }
                 Record::Capture { capture, stack } => {
-                    captures.extend(
-                        last.remove(&capture.cpu)
-                            .map(|native| (*capture, stack.to_vec(), native)),
-                    );
+                    if let Some(stack) = parts.take(&capture, stack) {
+                        let native = last.remove(&capture.cpu);
+                        captures.extend(native.map(|native| (*capture, stack, native)));
+                    }
                 }
                 _ => {}
             }
@@ -158,14 +162,9 @@ struct Checker {
 
 impl Checker {
     /// Walks again and compares.
-    fn check(&mut self, capture: &CaptureRecord, stack: &[u8], native: &[u64]) -> Compared {
+    fn check(&mut self, capture: &CaptureRecord, stack: &StackCopy, native: &[u64]) -> Compared {
         let mappings = self.processes.mappings(capture.tgid).to_vec();
-        let read = |address: u64| {
-            let offset =
-                usize::try_from(address.checked_sub(capture.sp - u64::from(capture.below))?)
-                    .ok()?;
-            Some(u64::from_le_bytes(*stack.get(offset..)?.first_chunk()?))
-        };
+        let read = |address: u64| stack.read(address);
         let find = |address: u64| -> Option<Rule> {
             let mapping = mappings
                 .iter()

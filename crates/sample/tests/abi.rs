@@ -190,6 +190,8 @@ fn records_are_the_same_in_c_and_rust() {
             cpu,
             captured,
             below,
+            offset,
+            reserved,
             ip,
             sp,
             bp,

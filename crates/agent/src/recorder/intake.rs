@@ -178,7 +178,8 @@ impl Recorder<'_> {
 
     fn take_stack(&mut self, sample: SampleRecord, sections: Sections) {
         if sample.flags & SAMPLE_DEFERRED != 0 {
-            // The capture that belongs to it is the next record of its CPU.
+            self.captures.begin(sample.cpu);
+            // The capture that belongs to it is in the next records of its CPU.
             if let Some((earlier, sections)) =
                 self.uncaptured.insert(sample.cpu, (sample, sections))
             {
@@ -193,6 +194,9 @@ impl Recorder<'_> {
     }
 
     fn take_capture(&mut self, capture: &CaptureRecord, stack: &[u8]) {
+        let Some(stack) = self.captures.take(capture, stack) else {
+            return;
+        };
         let Some((sample, sections)) = self.uncaptured.remove(&capture.cpu) else {
             return;
         };
@@ -202,8 +206,7 @@ impl Recorder<'_> {
                 sample,
                 sections,
                 registers,
-                stack: stack.to_vec(),
-                stack_start: capture.sp.saturating_sub(u64::from(capture.below)),
+                stack,
                 awaits: None,
             });
         } else {
@@ -214,11 +217,11 @@ impl Recorder<'_> {
     /// Walks the deferred samples to their end, now that the mappings have been read again; those that need rows which are
     /// still being built go on waiting.
     fn finish_deferred(&mut self) {
-        let waiting = self.deferred.iter().map(|deferred| deferred.stack.len());
+        let waiting = self.deferred.iter().map(|deferred| deferred.stack.size());
         let mut too_many = waiting.sum::<usize>().saturating_sub(MOST_WAITING);
         for mut deferred in std::mem::take(&mut self.deferred) {
             let is_last_chance = too_many > 0;
-            too_many = too_many.saturating_sub(deferred.stack.len());
+            too_many = too_many.saturating_sub(deferred.stack.size());
             let executables = &mut self.recording.executables;
             let is_early = |awaited: &Awaited| executables.awaits_rows(awaited.executable);
             if !is_last_chance && deferred.awaits.as_ref().is_some_and(is_early) {

@@ -36,19 +36,67 @@ static __always_inline int is_deferred(struct scratch *s)
 /* Above where the first thread's stack began lie the program's arguments; the loader may move it up by a few words. */
 #define ABOVE_START_OF_STACK 256
 
-/* How much of the stack there is from `start` on, at most: known for the first thread of a process only. */
-static __always_inline u32 find_stack_size(u64 start)
+/* How much of the stack there is from `start` on, at most. */
+static __always_inline u32 find_stack_size(struct scratch *s, u64 start)
 {
 	u64 end = BPF_CORE_READ(current_task(), mm, start_stack) + ABOVE_START_OF_STACK;
+	u64 size = CAPTURE_PARTS * CAPTURE_BYTES;
 
-	return end > start && end - start < CAPTURE_BYTES ? end - start : CAPTURE_BYTES;
+	if (end > start && end - start < size)
+		size = end - start;
+	/* No stack goes beyond what libc keeps of its thread: the other threads have it at the upper end of theirs. */
+	if (s->fsbase > start && s->fsbase - start < size)
+		size = s->fsbase - start;
+	return size;
+}
+
+/* Copies and sends what lies from `offset` on, where the whole stack has `limit` bytes; 1: there is no room to spare. */
+__noinline int send_capture_part(u32 offset, u32 limit)
+{
+	u32 zero = 0;
+	u64 start, size;
+	struct capture_record *capture = bpf_map_lookup_elem(&captures, &zero);
+
+	if (!capture)
+		return 1;
+	/* Samples need the ring more than what is far from the top of one. */
+	if (offset && bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA) > bpf_ringbuf_query(&records, BPF_RB_RING_SIZE) / 2)
+		return 1;
+	start = capture->sp - capture->below + offset;
+	capture->offset = offset;
+	capture->captured = 0;
+	/* A block with one page that is not there fails whole: page by page, the first one only to its end. */
+	for (int page = 0; page < CAPTURE_BYTES / 4096; page++) {
+		u32 captured = capture->captured;
+		u32 size = 4096 - ((start + captured) & 4095);
+
+		if (offset + captured >= limit || captured > CAPTURE_BYTES - 4096 || size > 4096 ||
+		    read_user(capture->stack + captured, size, start + captured))
+			break;
+		capture->captured = captured + size;
+	}
+	size = capture->captured;
+	/* What is above is not sent: the ring has to hold the captures of a process that has just started. */
+	if (size > limit - offset)
+		size = limit - offset;
+	/* Verifiers up to 6.1 forget the bound of a number that has been on the program's stack, and the compiler, which does not,
+	 * could leave this comparison away. */
+	barrier_var(size);
+	if (size > CAPTURE_BYTES)
+		size = CAPTURE_BYTES;
+	capture->captured = size;
+	if (offset && !size)
+		return 0;
+	size += __builtin_offsetof(struct capture_record, stack);
+	capture->header.size = size;
+	/* User space is waited for: the next samples of this process lack the same mapping. */
+	return bpf_ringbuf_output(&records, capture, size, offset ? BPF_RB_NO_WAKEUP : BPF_RB_FORCE_WAKEUP) != 0;
 }
 
 /* Registers and stack as the walk met them. */
 static __always_inline void send_capture(struct scratch *s)
 {
-	u32 zero = 0, limit;
-	u64 size;
+	u32 zero = 0, limit, offset;
 	struct capture_record *capture = bpf_map_lookup_elem(&captures, &zero);
 	u64 sp = s->registers.by_position[SAVED_SP], start = sp - RED_ZONE_BYTES;
 
@@ -57,11 +105,10 @@ static __always_inline void send_capture(struct scratch *s)
 	capture->header.kind = RECORD_CAPTURE;
 	capture->tgid = s->stack.sample.tgid;
 	capture->cpu = s->stack.sample.cpu;
-	capture->captured = 0;
 	/* The page below may not be there. */
 	if ((sp & 4095) < RED_ZONE_BYTES && read_user(capture->stack, sizeof(u64), start))
 		start = sp;
-	limit = find_stack_size(start);
+	limit = find_stack_size(s, start);
 	capture->below = sp - start;
 	capture->ip = s->registers.by_position[SAVED_IP];
 	capture->sp = sp;
@@ -72,29 +119,14 @@ static __always_inline void send_capture(struct scratch *s)
 		if (position < 21)
 			capture->registers[i] = s->registers.by_position[position];
 	}
-	/* A block with one page that is not there fails whole: page by page, the first one only to its end. */
-	for (int page = 0; page < CAPTURE_BYTES / 4096; page++) {
-		u32 captured = capture->captured;
-		u32 size = 4096 - ((start + captured) & 4095);
-
-		if (captured >= limit || captured > CAPTURE_BYTES - 4096 || size > 4096 || read_user(capture->stack + captured, size, start + captured))
+	/* Each part but the first begins with a page. */
+	offset = CAPTURE_BYTES - (start & 4095);
+	for (int part = 1; part < CAPTURE_PARTS; part++) {
+		if (offset >= limit || send_capture_part(offset, limit))
 			break;
-		capture->captured = captured + size;
+		offset += CAPTURE_BYTES;
 	}
-	size = capture->captured;
-	/* What is above is not sent: the ring has to hold the captures of a process that has just started. */
-	if (size > limit)
-		size = limit;
-	/* For verifiers up to 6.1: `limit` has been on the stack of the program, where they forget its bound, and the compiler,
-	 * which has not, would leave the comparison away. */
-	barrier_var(size);
-	if (size > CAPTURE_BYTES)
-		size = CAPTURE_BYTES;
-	capture->captured = size;
-	size += __builtin_offsetof(struct capture_record, stack);
-	capture->header.size = size;
-	/* User space is waited for: the next samples of this process lack the same mapping. */
-	bpf_ringbuf_output(&records, capture, size, BPF_RB_FORCE_WAKEUP);
+	send_capture_part(0, limit);
 }
 
 SEC("perf_event")
