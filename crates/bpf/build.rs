@@ -16,7 +16,7 @@ fn main() -> Result<()> {
     let compiler = find_compiler()?;
     let folder = env::var("OUT_DIR").context("cargo sets OUT_DIR")?;
     let folder = Path::new(&folder);
-    for source in ["viperf", "threads", "abi"] {
+    for source in ["viperf", "threads", "names", "abi"] {
         let object = folder.join(format!("{source}.bpf.o"));
         compile(&compiler, source, &[], &object)?;
     }

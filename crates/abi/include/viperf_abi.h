@@ -60,6 +60,9 @@ enum limit {
 	MAX_OWN_THREAD_STATES = 4,
 	/* A hostile process could invent a code object for every frame of every sample. */
 	MAX_DEFINITIONS_PER_SAMPLE = 256,
+	/* Of the kernel's functions so many are named at once, in so many bytes each. */
+	KERNEL_NAMES = 64,
+	KERNEL_NAME_BYTES = 512,
 };
 
 enum record_kind {

@@ -42,6 +42,8 @@ pub mod limit {
         CLASS_NAME_BYTES = 128;
         MAX_OWN_THREAD_STATES = 4;
         MAX_DEFINITIONS_PER_SAMPLE = 256;
+        KERNEL_NAMES = 64;
+        KERNEL_NAME_BYTES = 512;
     }
     pub(crate) const NO_OWNER_U16: u16 = NO_OWNER as u16;
 }

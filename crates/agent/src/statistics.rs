@@ -1,6 +1,6 @@
 //! The figures that every run ends with.
 
-use std::time::Duration;
+use std::{os::fd::RawFd, time::Duration};
 
 use viperf_abi::Lost;
 use viperf_profile::Profile;
@@ -31,10 +31,32 @@ pub(crate) struct Costs {
     pub(crate) used_before: Duration,
 }
 
+/// Memory of the maps. Maps of rows come and go, the others stay as they are made: reading all of them four times a second
+/// was a sixth of what a recording of a minute cost.
+#[derive(Debug, Default)]
+pub(crate) struct MapMemory {
+    maps: Vec<RawFd>,
+    bytes: u64,
+}
+
+impl MapMemory {
+    /// In bytes, read anew where the maps are others than the last time.
+    pub(crate) fn read(&mut self, sampler: &Sampler) -> u64 {
+        let maps: Vec<RawFd> = sampler.map_descriptors().collect();
+        if maps != self.maps {
+            let memory = maps.iter().copied().map(viperf_process::read_map_memory);
+            self.bytes = memory.sum();
+            self.maps = maps;
+        }
+        self.bytes
+    }
+}
+
 impl Costs {
     /// Reads the kernel's figures.
     pub(crate) fn read(
         sampler: &Sampler,
+        map_bytes: u64,
         first_sample: Option<Duration>,
         sampled_for: Duration,
     ) -> Self {
@@ -45,10 +67,7 @@ impl Costs {
             row_bytes: sampler.row_memory().bytes as u64,
             lost_samples: sampler.lost()[Lost::Samples as usize],
             run_time_ns: sampler.run_time_ns(),
-            map_bytes: sampler
-                .map_descriptors()
-                .map(viperf_process::read_map_memory)
-                .sum(),
+            map_bytes,
             first_sample,
             sampled_for,
             lowest_rate_hz: None,

@@ -1,6 +1,6 @@
 //! viperf's BPF programs, compiled by clang and embedded.
 //!
-//! `src/bpf` holds the C: `viperf.bpf.c` the programs that sample, `threads.bpf.c` the one that looks at threads which do not run, `native_walk.h` (with `unwind_rules.h`, `lost_way.h`, `entries.h`), `python_walk.h`, `code_objects.h` and
+//! `src/bpf` holds the C: `viperf.bpf.c` the programs that sample, `threads.bpf.c` the one that looks at threads which do not run, `names.bpf.c` the one that names the kernel's functions, `native_walk.h` (with `unwind_rules.h`, `lost_way.h`, `entries.h`), `python_walk.h`, `code_objects.h` and
 //! `stack_cache.h` the stages of a sample, `older_kernels.h` what old ones lack, `maps.h` what is shared with user space beside the records of `viperf-abi`.
 //! The build asks for clang 17 or newer. Loading is `viperf-sample`'s.
 #![forbid(unsafe_code)]
@@ -29,6 +29,12 @@ pub fn programs() -> &'static [u8] {
 #[must_use]
 pub fn thread_programs() -> &'static [u8] {
     object!("threads.bpf.o")
+}
+
+/// The object with the program that names the kernel's functions.
+#[must_use]
+pub fn name_programs() -> &'static [u8] {
+    object!("names.bpf.o")
 }
 
 /// The sampling programs for kernels before 5.15, with what stands in for the things that they lack (`older_kernels.h`).

@@ -13,6 +13,7 @@
 mod capacity;
 mod error;
 mod kernel_log;
+mod kernel_names;
 mod load;
 mod mapping_table;
 mod memory_map;
@@ -25,6 +26,7 @@ mod thread_looker;
 mod verifier_figures;
 
 pub use error::SampleError;
+pub use kernel_names::{KernelFunction, KernelNames};
 pub use perf_event::now_ns;
 pub use row_store::RowSearch;
 pub use sampler::{MappingChange, Polled, RowMemory, Sampler};

@@ -3,6 +3,7 @@ use std::{
     fmt,
     os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd, RawFd},
     rc::Rc,
+    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
@@ -30,7 +31,7 @@ const SAMPLE_PROGRAM: &str = "on_cpu_sample";
 pub struct Sampler {
     object: Object,
     processes: MapHandle,
-    counters: MapHandle,
+    counters: MemoryMap,
     rows: RowStore,
     mappings: MappingTable,
     ring: RingBuffer<'static>,
@@ -124,7 +125,10 @@ impl Sampler {
         let received = Rc::new(RefCell::new(Vec::new()));
         Ok(Self {
             processes: find_map(&object, "processes")?,
-            counters: find_map(&object, ".data.lost")?,
+            counters: MemoryMap::new(
+                find_map(&object, ".data.lost")?.as_fd(),
+                Lost::KINDS * size_of::<u64>(),
+            )?,
             rows: RowStore::new(find_map(&object, "unwind_rows")?, row_tables, row_bytes),
             mappings: MappingTable::new(MemoryMap::new(mapping_array.as_fd(), bytes)?),
             ring: open_ring(&find_map(&object, "records")?, Rc::clone(&received))?,
@@ -407,13 +411,11 @@ impl Sampler {
     /// Lost records so far; index with `Lost`.
     #[must_use]
     pub fn lost(&self) -> [u64; Lost::KINDS] {
-        let bytes = self
-            .counters
-            .lookup(&0u32.to_ne_bytes(), MapFlags::ANY)
-            .ok()
-            .flatten()
-            .unwrap_or_default();
-        std::array::from_fn(|index| bytes.get(index * 8..).and_then(u64::read_from).unwrap_or(0))
+        let words = self.counters.words();
+        std::array::from_fn(|index| {
+            let word = words.get(index);
+            word.map_or(0, |word| word.load(Ordering::Relaxed))
+        })
     }
 
     /// Nanoseconds that all programs have run so far, by the kernel's own count; 0 where it does not count.

@@ -7,7 +7,7 @@
 //! A general library for symbols would read the same list, but keep neither modules nor symbol types; a data symbol would name code.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 
 use crate::{KernelSymbol, NoSymbol};
 
@@ -37,6 +37,19 @@ pub(crate) struct KernelSymbols {
     /// All names, one behind the other: 200,000 strings of their own would cost three times as much.
     names: String,
     modules: Vec<String>,
+}
+
+/// Whether the caller may know where the kernel's functions are: any of the first lines has an address other than zero.
+#[must_use]
+pub fn shows_kernel_addresses() -> bool {
+    let mut start = Vec::new();
+    let read = File::open(KALLSYMS).and_then(|file| file.take(1 << 12).read_to_end(&mut start));
+    let is_address = |line: &[u8]| {
+        line.iter()
+            .take_while(|byte| **byte != b' ')
+            .any(|byte| *byte != b'0')
+    };
+    read.is_ok() && start.split(|byte| *byte == b'\n').any(is_address)
 }
 
 /// The running kernel's functions, or why they cannot be known.

@@ -71,6 +71,7 @@ use std::path::Path;
 
 pub use crate::debug_interface::FrameSection;
 pub use crate::generated::GeneratedCode;
+pub use crate::kernel::shows_kernel_addresses;
 pub use crate::search_root::SearchRoot;
 
 use crate::kernel::KernelSymbols;

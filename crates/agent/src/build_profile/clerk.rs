@@ -2,6 +2,7 @@
 //! while it grows shall not wait for it.
 
 use std::{
+    cell::OnceCell,
     collections::HashMap,
     panic,
     sync::{
@@ -12,7 +13,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use viperf_symbolize::{KernelSymbol, NativeSymbol, NoSymbol, Options, Symbolizer};
+use viperf_sample::{KernelFunction, KernelNames};
+use viperf_symbolize::{
+    KernelSymbol, NativeSymbol, NoSymbol, Options, Symbolizer, shows_kernel_addresses,
+};
 
 use crate::{generated_code::GeneratedNames, named_file::NamedFile};
 
@@ -70,6 +74,8 @@ enum Office {
 #[derive(Debug)]
 struct Desk {
     symbolizer: Symbolizer,
+    /// `None` within where the kernel does not name its functions; loaded for the first of them.
+    kernel: OnceCell<Option<KernelNames>>,
     generating: Arc<GeneratedNames>,
 }
 
@@ -83,6 +89,7 @@ impl Clerk {
             // What it opens and reads cannot go from thread to thread.
             move || Desk {
                 symbolizer: Symbolizer::new(options),
+                kernel: OnceCell::new(),
                 generating,
             }
         };
@@ -160,7 +167,7 @@ impl Desk {
             send(Answer::Native(number, named));
         }
         if !kernel.is_empty() {
-            let named = name_each(kernel, |each| self.symbolizer.symbolize_kernel(each));
+            let named = name_each(kernel, |each| self.name_kernel(each));
             send(Answer::Kernel(named));
         }
         for (process, addresses) in generated {
@@ -170,6 +177,24 @@ impl Desk {
         send(Answer::End {
             took: began.elapsed(),
         });
+    }
+
+    /// By the kernel itself, or from the list of all of its functions where it is too old for that. Who may not read the
+    /// addresses in the list is not told their names by the other way either.
+    fn name_kernel(&self, addresses: &[u64]) -> Vec<Result<KernelSymbol, NoSymbol>> {
+        let names = self.kernel.get_or_init(|| {
+            let loaded = || KernelNames::load().ok();
+            shows_kernel_addresses().then(loaded).flatten()
+        });
+        let found = names.as_ref().and_then(|names| names.find(addresses).ok());
+        let Some(found) = found else {
+            return self.symbolizer.symbolize_kernel(addresses);
+        };
+        let symbol = |KernelFunction { name, module }| KernelSymbol { name, module };
+        found
+            .into_iter()
+            .map(|found| found.map(symbol).ok_or(NoSymbol::NoSymbolAtAddress))
+            .collect()
     }
 }
 

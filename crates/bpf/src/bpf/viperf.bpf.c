@@ -260,7 +260,8 @@ int BPF_PROG(process_exit, struct task_struct *task)
 	struct process *known;
 
 	/* The last thread: the count has been lowered before this tracepoint (kernel/exit.c, do_exit). */
-	if (task->signal->live.counter != 0)
+	/* Not followed as a pointer that the verifier knows: it would look the names of its safe fields up among all types. */
+	if (BPF_CORE_READ(task, signal, live.counter) != 0)
 		return 0;
 	known = bpf_map_lookup_elem(&processes, &tgid);
 	if (!known)

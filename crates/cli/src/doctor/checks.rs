@@ -1,7 +1,6 @@
 //! What is looked at.
 
-use std::fs::{self, File};
-use std::io::Read as _;
+use std::fs;
 use std::path::Path;
 
 use viperf_agent::RecordError;
@@ -102,7 +101,7 @@ pub(super) fn run_checks() -> Vec<Check> {
         ),
         check_kernel_symbols(
             read_line("/proc/sys/kernel/kptr_restrict").as_deref(),
-            shows_kernel_addresses(),
+            viperf_agent::shows_kernel_addresses(),
         ),
         check_programs(viperf_agent::probe()),
         check_processes(&find_python_processes()),
@@ -276,7 +275,7 @@ fn check_unprivileged_bpf(disabled: Option<&str>, held: Option<Capabilities>) ->
     }
 }
 
-/// Whether `/proc/kallsyms` shows addresses, which hangs on `kptr_restrict`, `perf_event_paranoid` and
+/// Whether `/proc/kallsyms` shows addresses (without them nothing of the kernel is named), which hangs on `kptr_restrict`, `perf_event_paranoid` and
 /// `CAP_SYSLOG`: <https://github.com/torvalds/linux/blob/v6.12/kernel/ksyms_common.c#L29-L43>.
 fn check_kernel_symbols(restrict: Option<&str>, is_shown: bool) -> Check {
     let verdict = match (is_shown, restrict) {
@@ -297,19 +296,6 @@ fn check_kernel_symbols(restrict: Option<&str>, is_shown: bool) -> Check {
             restrict.unwrap_or("unknown")
         ),
     }
-}
-
-/// Whether any of the first lines has an address other than zero.
-fn shows_kernel_addresses() -> bool {
-    let mut start = Vec::new();
-    let read =
-        File::open("/proc/kallsyms").and_then(|file| file.take(1 << 16).read_to_end(&mut start));
-    let is_address = |line: &[u8]| {
-        line.iter()
-            .take_while(|byte| **byte != b' ')
-            .any(|byte| *byte != b'0')
-    };
-    read.is_ok() && start.split(|byte| *byte == b'\n').any(is_address)
 }
 
 /// Whether the programs load and the timer opens: the kernel's own word, which settles the rest.
