@@ -57,7 +57,8 @@ pub(crate) fn run(kernels: &[Kernel], tally: &mut Tally) -> Result<()> {
             }
         };
         let start = Instant::now();
-        let told = boot(emulator, &image, &archive).and_then(|console| {
+        let console = run_to_its_end(&name, || boot(emulator, &image, &archive));
+        let told = console.and_then(|console| {
             let told = verdict::judge(&console.results);
             told.with_context(|| console.last_lines.join("\n"))
         });
@@ -123,9 +124,37 @@ fn cache() -> PathBuf {
 }
 
 /// What the machine said.
+#[derive(Default)]
 struct Console {
     results: Vec<Value>,
     last_lines: Vec<String>,
+}
+
+impl Console {
+    /// Its first process came to its end, whatever it found.
+    fn has_ended(&self) -> bool {
+        self.results.iter().any(|result| result["what"] == "end")
+    }
+}
+
+/// Runs a machine; one whose kernel panicked or hung, which an emulated processor can be the reason of, once more. What
+/// viperf did wrong on a machine that came to its end is never asked twice.
+fn run_to_its_end(name: &str, mut boot: impl FnMut() -> Result<Console>) -> Result<Console> {
+    let console = boot()?;
+    if console.has_ended() {
+        return Ok(console);
+    }
+    let last_lines = console.last_lines.join("\n");
+    say(&format!(
+        "{name}: the machine panicked or hung, and is started once more; it said last:\n{last_lines}"
+    ));
+    let console = boot()?;
+    ensure!(
+        console.has_ended(),
+        "the machine panicked or hung (within {PATIENCE} s), twice:\n{}",
+        console.last_lines.join("\n")
+    );
+    Ok(console)
 }
 
 fn boot(emulator: &str, image: &Path, archive: &Path) -> Result<Console> {
@@ -144,11 +173,9 @@ fn boot(emulator: &str, image: &Path, archive: &Path) -> Result<Console> {
             "-append",
             "console=ttyS0 panic=-1 quiet loglevel=3 mitigations=off nokaslr",
         ]);
-    let mut console = Console {
-        results: Vec::new(),
-        last_lines: Vec::new(),
-    };
-    let ended_well = command::stream(&mut machine, |line| {
+    let mut console = Console::default();
+    // However the emulator itself ends: what counts is what the machine said.
+    command::stream(&mut machine, |line| {
         let line = line.trim_matches(['\r', '\n', '\0']);
         match line.split_once("VIPERF {") {
             Some((_, result)) => {
@@ -165,10 +192,48 @@ fn boot(emulator: &str, image: &Path, archive: &Path) -> Result<Console> {
             }
         }
     })?;
-    ensure!(
-        ended_well,
-        "the machine was not switched off within {PATIENCE} s:\n{}",
-        console.last_lines.join("\n")
-    );
     Ok(console)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The machines that are started, one after the other, and what comes of them.
+    fn run(machines: &[&[&str]]) -> (Result<Console>, usize) {
+        let mut started = 0;
+        let boot = || {
+            let results = machines[started].iter().map(|what| json!({"what": what}));
+            started += 1;
+            Ok(Console {
+                results: results.collect(),
+                last_lines: vec![format!("machine {started}")],
+            })
+        };
+        (run_to_its_end("vm/test", boot), started)
+    }
+
+    #[test]
+    fn a_machine_that_died_is_started_once_more_and_no_other() {
+        let (console, started) = run(&[&["kernel"], &["kernel", "process", "end"]]);
+        assert_eq!(
+            (console.unwrap().last_lines, started),
+            (vec!["machine 2".to_owned()], 2)
+        );
+        let (console, started) = run(&[&["kernel", "broken", "end"]]);
+        assert_eq!((console.unwrap().results.len(), started), (3, 1));
+    }
+
+    #[test]
+    fn a_machine_that_dies_twice_is_a_failure() {
+        let (console, started) = run(&[&[], &["kernel"]]);
+        assert!(
+            console
+                .err()
+                .is_some_and(|error| error.to_string().ends_with("machine 2"))
+        );
+        assert_eq!(started, 2);
+    }
 }

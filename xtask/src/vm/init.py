@@ -63,4 +63,7 @@ try:
 except BaseException:
     say("broken", errors=traceback.format_exc())
 finally:
+    # Without this line, the machine has not come here.
+    say("end")
+    LIBC.tcdrain(1)
     LIBC.reboot(POWER_OFF)
