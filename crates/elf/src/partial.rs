@@ -17,12 +17,14 @@ const MAX_WANTED_BYTES: u64 = 512 << 20;
 /// name, and is told all names. A file without section headers, or one that is no ELF file, is read whole.
 /// `read_at(offset, buffer)` fills the buffer from the file, or says that it cannot.
 ///
-/// `None` when the file cannot be read, or more than 512 MiB of it are wanted.
+/// `None` when the file cannot be read, more than 512 MiB of it are wanted, or it is larger than what a machine can address.
 pub fn read_partially(
     length: usize,
     wanted: impl Fn(&str, &[&str]) -> bool,
     mut read_at: impl FnMut(u64, &mut [u8]) -> bool,
 ) -> Option<Vec<u8>> {
+    // A sparse file can be as large as it likes, and what asks for more zeros than there can be ends the program.
+    Vec::<u8>::new().try_reserve_exact(length).ok()?;
     let mut bytes = vec![0; length];
     let mut read = |bytes: &mut Vec<u8>, offset: u64, size: u64| {
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(length);
@@ -160,6 +162,13 @@ mod tests {
             let mut total = 0;
             let read = read_partially(file.len(), |_, _| false, read_from(&file, &mut total));
             assert!(read.is_some_and(|read| read == file));
+        }
+    }
+
+    #[test]
+    fn a_file_that_claims_to_be_larger_than_any_memory_is_none() {
+        for length in [usize::MAX, isize::MAX.cast_unsigned(), 1 << 50] {
+            assert_eq!(read_partially(length, |_, _| true, |_, _| true), None);
         }
     }
 
