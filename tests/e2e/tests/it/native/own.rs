@@ -256,7 +256,7 @@ pub(super) const IN_OTHER_LANGUAGES: [Program; 4] = [
 ];
 
 /// A library whose file is not, or no longer, what its name says.
-pub(super) const FILES: [Program; 5] = [
+pub(super) const FILES: [Program; 7] = [
     Program {
         name: "file-deleted",
         arguments: &["--way", "deleted", "--folder", "$FOLDER"],
@@ -279,6 +279,20 @@ pub(super) const FILES: [Program; 5] = [
     Program {
         name: "file-long-path",
         arguments: &["--way", "long", "--folder", "$FOLDER"],
+        ..FILE
+    },
+    Program {
+        name: "file-large",
+        arguments: &["--way", "large", "--folder", "$FOLDER"],
+        ..FILE
+    },
+    Program {
+        name: "file-truncated",
+        arguments: &["--way", "truncated", "--folder", "$FOLDER"],
+        seen: &[(
+            "l:libmoved",
+            &["l:python > ... > p:main > p:work > ... > l:libffi > l:libmoved > ..."],
+        )],
         ..FILE
     },
     Program {
