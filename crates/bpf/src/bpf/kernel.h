@@ -102,6 +102,7 @@ struct saved_registers {
 };
 enum saved_register {
 	SAVED_BP = 4,
+	SAVED_AX = 10,
 	/* The number of the system call; negative: it is none. */
 	SAVED_CALL = 15,
 	SAVED_IP = 16,

@@ -15,6 +15,9 @@ enum {
 	FRAMES_FROM_OLDEST_ENTRY = 128,
 	/* 0f 05 */
 	SYSCALL_INSTRUCTION = 0x050f,
+	/* Numbers of system calls. */
+	CALL_CLONE = 56,
+	CALL_CLONE3 = 435,
 };
 
 /* The return address is in a register (glibc's vfork, whose child uses the same stack). */
@@ -75,6 +78,17 @@ static __always_inline void find_rows(struct scratch *s, u32 index)
 		table->last_used = now;
 }
 
+/* Behind a system call: it was the one that has made this thread, on a stack where nothing has called. In the kernel its number
+ * is known; in user space only a child of vfork is known to be one. */
+static __always_inline int has_just_begun(struct scratch *s)
+{
+	u64 call = s->registers.by_position[SAVED_CALL];
+
+	if (s->registers.by_position[SAVED_AX])
+		return 0;
+	return call == CALL_CLONE || call == CALL_CLONE3 || ((s64)call < 0 && s->borrowed);
+}
+
 /* No row holds at the address looked up, but perhaps at the one beside it. */
 static __always_inline u32 find_rule_beside(struct scratch *s, struct mapping *mapping)
 {
@@ -83,9 +97,13 @@ static __always_inline u32 find_rule_beside(struct scratch *s, struct mapping *m
 	s64 found;
 
 	if (s->native.exact_ip) {
+		if (!s->native.innermost || read_user(&instruction, sizeof(instruction), s->native.ip - 2) ||
+		    instruction != SYSCALL_INSTRUCTION)
+			return RULE_NONE;
+		if (has_just_begun(s))
+			return RULE_END;
 		/* In a system call the registers are those after the instruction, which can be the last one of its row. */
-		if (!s->native.innermost || !s->stack.kernel_count ||
-		    read_user(&instruction, sizeof(instruction), s->native.ip - 2) || instruction != SYSCALL_INSTRUCTION)
+		if (!s->stack.kernel_count)
 			return RULE_NONE;
 		found = find_rule(s->native.rows, s->native.rows >> 32, pc - 1);
 		return found < 0 ? RULE_NONE : found;

@@ -160,7 +160,7 @@ int on_cpu_sample(struct bpf_perf_event_data *context)
 	s->stack.kernel_count = size > 0 ? size / sizeof(u64) : 0;
 	s->stack.native_count = 0;
 	s->stack.python_count = 0;
-	s->borrowed = 0;
+	s->borrowed = BPF_CORE_READ(task, vfork_done) ? SAMPLE_BORROWED_MEMORY : 0;
 	/* Threads of the kernel and processes that end have none, and no user stack; user space lets the mappings of those that
 	 * have ended go. */
 	has_memory = BPF_CORE_READ(task, mm) != 0 && !process->last_thread;
@@ -174,13 +174,10 @@ int on_cpu_sample(struct bpf_perf_event_data *context)
 		s->native.end_reason = 0;
 		s->process.flags &= ~PROCESS_PYTHON;
 	}
-	if (BPF_CORE_READ(task, vfork_done)) {
-		s->borrowed = SAMPLE_BORROWED_MEMORY;
-		/* A child on a new stack, behind the system call that has made it: nothing has called. */
-		if (s->native.end_reason == REASON_NATIVE_NO_MAPPING && s->native.frames == 2) {
-			s->native.frames = 1;
-			s->native.end_reason = 0;
-		}
+	/* A child on a new stack, behind the system call that has made it, of which a row speaks: nothing has called. */
+	if (s->borrowed && s->native.end_reason == REASON_NATIVE_NO_MAPPING && s->native.frames == 2) {
+		s->native.frames = 1;
+		s->native.end_reason = 0;
 	}
 	close_native(s);
 	s->deferred = is_deferred(s);
