@@ -155,7 +155,7 @@ impl Threads {
                 self.unnamed.remove(&pid);
                 continue;
             };
-            let reader = BoundedReader::new(pid, LIMIT);
+            let reader = BoundedReader::of_pages(pid, LIMIT);
             let names = read_all_names(&reader, interpreter, runtime);
             // A thread that still lives has lived while its name was read: its pthread_self() was nobody else's.
             self.take_names(process, &names, |tid| {
@@ -252,12 +252,16 @@ fn read_all_names(
         return HashMap::new();
     };
     let read = |address: u64, bytes: &mut [u8]| reader.read(address, bytes);
+    let look = || {
+        reader.look_anew();
+        read
+    };
     let states = thread_states::find(&interpreter.layout, runtime, read).found;
     let interpreters: BTreeSet<u64> = states.iter().map(|state| state.interpreter).collect();
     let names = interpreters
         .into_iter()
         .take(INTERPRETERS)
-        .flat_map(|address| read_thread_names(&interpreter.layout, objects, address, read));
+        .flat_map(|address| read_thread_names(&interpreter.layout, objects, address, look));
     names
         .filter(|found| !found.name.is_empty())
         .map(|found| (found.thread_id, found.name))

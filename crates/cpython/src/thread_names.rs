@@ -11,8 +11,8 @@ use crate::{
     objects::{Key, Objects, limit_bytes},
 };
 
-/// Most bytes of memory read, each read counting as 64 more: enough for 20,000 threads.
-const READ_LIMIT: u64 = 128 * 1024 * 1024;
+/// Most bytes of memory read in one look, each read counting as 64 more: enough for 20,000 threads.
+const READ_LIMIT: u64 = 64 * 1024 * 1024;
 
 /// Name of one thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,18 +27,27 @@ pub struct ThreadName {
 ///
 /// Empty if `threading` was never imported, and if the memory is not to be read; a thread that starts, ends or is
 /// renamed meanwhile may be missing. A name is never another thread's: each `Thread` says its own `thread_id`, which
-/// must be the one it is found under, and all is read twice, since what a running process frees is soon something else.
-pub fn read_thread_names(
+/// must be the one it is found under, and all is looked at twice, since what a running process frees is soon something else.
+///
+/// `look` gives what reads the memory, once for each of the two looks: the second one must not be answered from what was
+/// kept of the first.
+pub fn read_thread_names<R: FnMut(u64, &mut [u8]) -> bool>(
     layout: &Layout,
     objects: &ObjectLayout,
     interpreter_address: u64,
-    read_memory: impl FnMut(u64, &mut [u8]) -> bool,
+    mut look: impl FnMut() -> R,
 ) -> Vec<ThreadName> {
-    let read_memory = limit_bytes(READ_LIMIT, read_memory);
-    let mut objects = Objects::new(layout, objects, read_memory);
     let mut keys = AttributeKeys::new(layout);
-    let mut read = || read_once(&mut objects, interpreter_address, &mut keys).unwrap_or_default();
-    let (first, second) = (read(), read());
+    let mut read = || {
+        let read_memory = limit_bytes(READ_LIMIT, look());
+        let mut objects = Objects::new(layout, objects, read_memory);
+        read_once(&mut objects, interpreter_address, &mut keys).unwrap_or_default()
+    };
+    let first = read();
+    if first.is_empty() {
+        return Vec::new();
+    }
+    let second = read();
     let same = second
         .into_iter()
         .filter(|(thread_id, named)| first.get(thread_id) == Some(named));
@@ -125,6 +134,8 @@ fn read_active<F: FnMut(u64, &mut [u8]) -> bool>(
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
     use crate::objects::tests::Space;
 
@@ -172,12 +183,9 @@ mod tests {
     }
 
     fn read(space: &Space, interpreter: u64) -> Vec<(u64, String)> {
-        let names = read_thread_names(
-            &space.layout,
-            &space.objects,
-            interpreter,
-            space.read_memory(),
-        );
+        let names = read_thread_names(&space.layout, &space.objects, interpreter, || {
+            space.read_memory()
+        });
         names
             .into_iter()
             .map(|name| (name.thread_id, name.name))
@@ -207,22 +215,19 @@ mod tests {
     fn a_name_that_changes_while_it_is_read_is_left_out() {
         let mut space = Space::new(V3_9, false);
         let interpreter = interpreter(&mut space, THREAD_ID, ["_name", "_ident"]);
-        let mut memory = space.read_memory();
-        let mut count = 0_u8;
-        let names = read_thread_names(
-            &space.layout,
-            &space.objects,
-            interpreter,
-            |address, bytes| {
+        let count = &Cell::new(0_u8);
+        let names = read_thread_names(&space.layout, &space.objects, interpreter, || {
+            let mut memory = space.read_memory();
+            move |address, bytes: &mut [u8]| {
                 let is_read = memory(address, bytes);
                 if bytes == b"loader" {
-                    count += 1;
-                    bytes[0] = count;
+                    count.set(count.get() + 1);
+                    bytes[0] = count.get();
                 }
                 is_read
-            },
-        );
-        assert_eq!((names, count), (vec![], 2));
+            }
+        });
+        assert_eq!((names, count.get()), (vec![], 2));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "the whole file is tests")]
 
 use std::{
+    cell::Cell,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -84,9 +85,9 @@ fn layouts(hex: u32, free_threaded: bool) -> Option<(Layout, ObjectLayout)> {
 }
 
 /// Reads a process's memory and counts how often.
-fn read_memory(pid: u32, reads: &mut u32) -> impl FnMut(u64, &mut [u8]) -> bool {
+fn read_memory(pid: u32, reads: &Cell<u32>) -> impl FnMut(u64, &mut [u8]) -> bool {
     move |address, bytes| {
-        *reads += 1;
+        reads.set(reads.get() + 1);
         viperf_process::read_memory(Pid(pid), address, bytes).is_ok()
     }
 }
@@ -113,9 +114,8 @@ fn methods_have_the_names_that_their_interpreters_give_them() {
         let (layout, objects) = layouts(said.hex, said.free_threaded)?;
         let version = Version { hex: said.hex };
         for (class, name) in &said.classes {
-            let mut reads = 0;
-            let found =
-                find_class_name(&layout, &objects, *class, read_memory(said.pid, &mut reads));
+            let reads = Cell::new(0);
+            let found = find_class_name(&layout, &objects, *class, read_memory(said.pid, &reads));
             assert_eq!(found.as_ref(), Some(name), "{version}");
         }
         if layout.code.qualname.is_some() {
@@ -125,8 +125,8 @@ fn methods_have_the_names_that_their_interpreters_give_them() {
         let mut wrong = Vec::new();
         let mut named = 0;
         for (class, code, co_name, right) in said.examples.iter().chain(&said.library) {
-            let mut reads = 0;
-            let read_memory = read_memory(said.pid, &mut reads);
+            let reads = Cell::new(0);
+            let read_memory = read_memory(said.pid, &reads);
             let found = find_qualname(&layout, &objects, *class, *code, co_name, read_memory);
             let is_right = match &found {
                 Some(found) => right.contains(found),
@@ -137,7 +137,7 @@ fn methods_have_the_names_that_their_interpreters_give_them() {
             }
             named += usize::from(found.is_some());
             if !co_name.contains("last") {
-                most_reads = most_reads.max(reads);
+                most_reads = most_reads.max(reads.get());
             }
         }
         let count = said.examples.len() + said.library.len();
@@ -158,10 +158,10 @@ fn methods_have_the_names_that_their_interpreters_give_them() {
 }
 
 fn read_names(said: &Threads, layout: &Layout, objects: &ObjectLayout) -> (Vec<ThreadName>, u32) {
-    let mut reads = 0;
-    let read_memory = read_memory(said.pid, &mut reads);
-    let names = read_thread_names(layout, objects, said.interpreter, read_memory);
-    (names, reads)
+    let reads = Cell::new(0);
+    let look = || read_memory(said.pid, &reads);
+    let names = read_thread_names(layout, objects, said.interpreter, look);
+    (names, reads.get())
 }
 
 #[test]

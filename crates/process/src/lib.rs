@@ -32,6 +32,7 @@ mod identity;
 mod mapped_file;
 mod mappings;
 mod memory;
+mod memory_reader;
 mod own_usage;
 mod patience;
 mod process_list;
@@ -57,6 +58,7 @@ pub use identity::{
 pub use mapped_file::open_mapped_file;
 pub use mappings::{Mapping, MappingKind, parse_mappings, read_mappings};
 pub use memory::read_memory;
+pub use memory_reader::MemoryReader;
 pub use own_usage::{
     OwnUsage, Priority, raise_open_file_limit, read_map_memory, read_own_usage, set_priority,
 };

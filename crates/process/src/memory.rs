@@ -2,10 +2,10 @@
 
 use std::{fs, io, os::unix::fs::FileExt};
 
-use crate::{Pid, ProcessError, patience};
+use crate::{Pid, ProcessError, memory_reader::MemoryReader, patience};
 
 /// The kernel's answers for pages of this size, whatever the mapping uses.
-const PAGE: u64 = 4096;
+pub(crate) const PAGE: u64 = 4096;
 
 /// Reads `bytes.len()` bytes at `address` (AVMA) of a process; on an error the contents of `bytes` mean nothing.
 ///
@@ -19,7 +19,17 @@ const PAGE: u64 = 4096;
 /// [`ProcessError::NotMapped`] with the first unreadable address, [`ProcessError::NoSuchProcess`],
 /// [`ProcessError::NotPermitted`], [`ProcessError::Io`], of the kind `TimedOut` if the memory was held back.
 pub fn read_memory(pid: Pid, address: u64, bytes: &mut [u8]) -> Result<(), ProcessError> {
-    if pid.0 == std::process::id() || is_present(pid, address, bytes.len()) {
+    MemoryReader::new(pid).read(address, bytes)
+}
+
+/// As [`read_memory`], for whoever knows whether the range [`is_present`].
+pub(crate) fn read_if_it_comes(
+    pid: Pid,
+    address: u64,
+    bytes: &mut [u8],
+    is_present: bool,
+) -> Result<(), ProcessError> {
+    if is_present {
         return read_now(pid, address, bytes);
     }
     let length = bytes.len();
@@ -33,19 +43,26 @@ pub fn read_memory(pid: Pid, address: u64, bytes: &mut [u8]) -> Result<(), Proce
     Ok(())
 }
 
-/// Whether every page of the range is in memory, so that reading it cannot wait: bit 63 of its entry,
-/// <https://docs.kernel.org/admin-guide/mm/pagemap.html>.
-fn is_present(pid: Pid, address: u64, length: usize) -> bool {
+/// Whether every page of the range is in memory, so that reading it cannot wait: bit 63 of its entry in the process's
+/// `pagemap`, <https://docs.kernel.org/admin-guide/mm/pagemap.html>.
+pub(crate) fn is_present(pagemap: &fs::File, address: u64, length: usize) -> bool {
     const PRESENT: u8 = 1 << 7;
     let Some(end) = address.checked_add(length as u64) else {
         return false;
     };
     let (first, last) = (address / PAGE, end.div_ceil(PAGE));
-    let mut entries = vec![0; (last - first) as usize * 8];
-    let read = fs::File::open(format!("/proc/{pid}/pagemap"))
-        .and_then(|file| file.read_exact_at(&mut entries, first * 8));
+    let mut few = [0; 8 * 8];
+    let mut many = Vec::new();
+    let size = (last - first) as usize * 8;
+    let entries = match few.get_mut(..size) {
+        Some(few) => few,
+        None => {
+            many.resize(size, 0);
+            many.as_mut_slice()
+        }
+    };
     // The entries are little-endian: the last byte has the highest bits.
-    read.is_ok()
+    pagemap.read_exact_at(entries, first * 8).is_ok()
         && entries
             .chunks_exact(8)
             .all(|entry| entry.last().is_some_and(|last| last & PRESENT != 0))
