@@ -4,6 +4,7 @@
 
 mod account;
 mod held;
+mod recorded;
 
 use std::{
     fs::{self, File},
@@ -17,11 +18,12 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use viperf_e2e::{
-    Fixture, Folded, Interpreter, Plan, note_figure, output_folder, viperf_binary, wait_at_most,
+    Fixture, Interpreter, Plan, note_figure, output_folder, viperf_binary, wait_at_most,
 };
 
 use account::Account;
 use held::Held;
+use recorded::Recorded;
 
 use crate::root_and;
 
@@ -113,8 +115,8 @@ fn a_machine_of_short_lives_is_seen_and_costs_what_it_did(
     let said = fs::read_to_string(folder.join("stderr.txt"))?;
     ensure!(ended.success(), "viperf ended with {ended}:\n{said}");
     let stats: Value = serde_json::from_str(&fs::read_to_string(stats)?)?;
-    let folded = convert(&recording, &folder.join("stacks.folded"))?;
-    let account = Account::read(&fs::read_to_string(&report)?, &folded)?;
+    let recorded = convert(&recording, &folder.join("recorded.json"))?;
+    let account = Account::read(&fs::read_to_string(&report)?, &recorded)?;
     note_figure("soak/driver", &measured.to_string());
     held.note();
     account.note(RATE);
@@ -174,14 +176,14 @@ fn drive(
     Ok((measured, held))
 }
 
-fn convert(recording: &Path, folded: &Path) -> Result<Folded> {
+fn convert(recording: &Path, json: &Path) -> Result<Recorded> {
     let converted = Command::new(viperf_binary()?)
         .arg("convert")
         .arg(recording)
         .arg("-o")
-        .arg(folded)
+        .arg(json)
         .output()?;
     let said = String::from_utf8_lossy(&converted.stderr);
     ensure!(converted.status.success(), "{said}");
-    Ok(Folded::parse(&fs::read_to_string(folded)?)?)
+    Recorded::read(json)
 }

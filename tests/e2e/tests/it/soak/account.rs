@@ -1,12 +1,28 @@
 //! What the processes say of themselves, beside what was sampled of them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context, Result, ensure};
-use viperf_e2e::{Folded, Frame, Stack, note_figure};
+use viperf_e2e::note_figure;
+
+use super::recorded::{Process, Recorded, Seen};
 
 /// Milliseconds of CPU of a process that must be seen.
 const SEEN_FROM: f64 = 20.0;
+
+/// Clock ticks per second of `/proc/PID/stat` on x86-64.
+const TICKS_PER_SECOND: u64 = 100;
+/// How far apart two statements of one start may be: what the kernel tells is cut to a tick, and a process that was not
+/// read itself was started when its fork was recorded. A number is not given again so soon.
+const SAME_START_TICKS: u64 = 5 * TICKS_PER_SECOND;
+
+/// A process of the report: numbers are given again, a number and a start are not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Id {
+    pid: u32,
+    /// In clock ticks since boot; 0 in a root without `/proc`.
+    start: u64,
+}
 
 /// What the kernel accounted to one process, or what it said itself.
 #[derive(Debug)]
@@ -29,8 +45,10 @@ struct Sampled {
 
 #[derive(Debug)]
 pub(super) struct Account {
-    lives: HashMap<u32, Life>,
-    sampled: HashMap<u32, Sampled>,
+    lives: BTreeMap<Id, Life>,
+    sampled: HashMap<Id, Sampled>,
+    /// Samples of processes of which it is not known which of several of that number they are.
+    ambiguous: u64,
     /// Stacks in a function that is named after another process.
     wrong: Vec<String>,
     /// Of processes that must have Python frames, the heaviest without.
@@ -38,23 +56,25 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// From the report of the driver, whose last line of a process counts, and the stacks.
-    pub(super) fn read(report: &str, folded: &Folded) -> Result<Self> {
-        let mut lives = HashMap::new();
+    /// From the report of the driver, whose last line of a process counts, and the recording.
+    pub(super) fn read(report: &str, recorded: &Recorded) -> Result<Self> {
+        let mut lives = BTreeMap::new();
         for line in report.lines() {
             let mut words = line.split(' ');
             let mut next = || words.next().with_context(|| format!("a line {line:?}"));
-            let (pid, kind, cpu_ms) = (next()?.parse()?, next()?.to_owned(), next()?.parse()?);
-            lives.insert(pid, Life { kind, cpu_ms });
+            let (pid, start) = (next()?.parse()?, next()?.parse()?);
+            let (kind, cpu_ms) = (next()?.to_owned(), next()?.parse()?);
+            lives.insert(Id { pid, start }, Life { kind, cpu_ms });
         }
         let mut account = Self {
             lives,
             sampled: HashMap::new(),
+            ambiguous: 0,
             wrong: Vec::new(),
             without: Vec::new(),
         };
-        for stack in &folded.stacks {
-            account.add(stack);
+        for seen in recorded.stacks()? {
+            account.add(&seen);
         }
         account
             .without
@@ -62,49 +82,69 @@ impl Account {
         Ok(account)
     }
 
-    fn add(&mut self, stack: &Stack) {
-        let Some(pid) = stack.pid().filter(|pid| self.lives.contains_key(pid)) else {
-            return;
+    /// Whose life it was; none of those that are reported, or the number of several.
+    fn find(&self, process: &Process) -> Result<Option<Id>, Ambiguous> {
+        let pid = process.pid;
+        let of_number = Id { pid, start: 0 }..=Id {
+            pid,
+            start: u64::MAX,
         };
-        let sampled = self.sampled.entry(pid).or_default();
-        sampled.all += stack.count;
-        if stack.frames.iter().all(Frame::is_kernel) {
+        let mut lives = self.lives.range(of_number).map(|(id, _)| *id);
+        if process.start_time_ns == 0 {
+            let only = lives.next();
+            return lives.next().map_or(Ok(only), |_| Err(Ambiguous));
+        }
+        let start = process.start_time_ns / (1_000_000_000 / TICKS_PER_SECOND);
+        let nearest = lives.min_by_key(|id| id.start.abs_diff(start));
+        Ok(nearest.filter(|id| id.start.abs_diff(start) <= SAME_START_TICKS))
+    }
+
+    fn add(&mut self, seen: &Seen<'_>) {
+        let id = match self.find(seen.process) {
+            Ok(Some(id)) => id,
+            Ok(None) => return,
+            Err(Ambiguous) => {
+                self.ambiguous += seen.count;
+                return;
+            }
+        };
+        let sampled = self.sampled.entry(id).or_default();
+        sampled.all += seen.count;
+        if seen.is_kernel_alone() {
             return;
         }
-        sampled.user += stack.count;
-        let names = stack.python_names();
-        let is_whole = !stack.frames.iter().any(Frame::is_error);
-        if !names.is_empty() && names.iter().all(|name| !name.is_empty()) {
-            sampled.python += stack.count;
+        sampled.user += seen.count;
+        let mut names = seen.python_names().peekable();
+        if names.peek().is_some() && seen.python_names().all(|name| !name.is_empty()) {
+            sampled.python += seen.count;
         } else if self
             .lives
-            .get(&pid)
+            .get(&id)
             .is_some_and(|life| life.kind != "started")
         {
-            self.without
-                .push((stack.count, format!("{is_whole} {stack}")));
+            self.without.push((seen.count, seen.to_string()));
         }
         for name in names {
             let Some(owner) = name.strip_prefix("only_in_") else {
                 continue;
             };
-            match owner.parse() == Ok(pid) {
-                true => sampled.own += stack.count,
-                false => self.wrong.push(format!("{pid}: {stack}")),
+            match is_named(owner, id) {
+                true => sampled.own += seen.count,
+                false => self.wrong.push(seen.to_string()),
             }
         }
     }
 
     /// The processes of these kinds that used so much CPU time, with what was sampled of them.
-    fn of(&self, kinds: &[&str], from_ms: f64) -> Vec<(u32, &Life, Sampled)> {
+    fn of(&self, kinds: &[&str], from_ms: f64) -> Vec<(Id, &Life, Sampled)> {
         let lives = self
             .lives
             .iter()
             .filter(|(_, life)| kinds.contains(&life.kind.as_str()) && life.cpu_ms >= from_ms);
         lives
-            .map(|(pid, life)| {
-                let sampled = self.sampled.get(pid).copied().unwrap_or_default();
-                (*pid, life, sampled)
+            .map(|(id, life)| {
+                let sampled = self.sampled.get(id).copied().unwrap_or_default();
+                (*id, life, sampled)
             })
             .collect()
     }
@@ -126,6 +166,7 @@ impl Account {
     }
 
     pub(super) fn note(&self, rate: u64) {
+        note_figure("soak/ambiguous", &format!("{} samples", self.ambiguous));
         for kind in [
             "forked",
             "twenty",
@@ -179,7 +220,7 @@ impl Account {
         let shown = || {
             let heaviest = self.without.iter().take(5);
             heaviest
-                .map(|(count, stack)| format!("{count} {stack}\n"))
+                .map(|(_, stack)| format!("{stack}\n"))
                 .collect::<String>()
         };
         ensure!(
@@ -197,4 +238,15 @@ impl Account {
         }
         Ok(())
     }
+}
+
+/// The process's number is that of several, and its start is not known.
+struct Ambiguous;
+
+/// Whether `PID_START` is this process; a program in a root without `/proc` does not know its start.
+fn is_named(owner: &str, id: Id) -> bool {
+    let Some((pid, start)) = owner.split_once('_') else {
+        return false;
+    };
+    pid.parse() == Ok(id.pid) && (start == "0" || start.parse() == Ok(id.start))
 }
