@@ -9,6 +9,12 @@ const COMPILERS: &[&str] = &[
     "clang-19", "clang-20", "clang-21", "clang-18", "clang-17", "clang",
 ];
 
+/// Of the sampling programs: for older kernels, and for the other clock.
+const VARIANTS: [(&str, &[&str]); 2] = [
+    ("before-5.15", &["-DBEFORE_5_15"]),
+    ("tick", &["-DCLOCK_TICK"]),
+];
+
 fn main() -> Result<()> {
     println!("cargo::rerun-if-changed=src/bpf");
     println!("cargo::rerun-if-changed=../abi/include");
@@ -20,8 +26,10 @@ fn main() -> Result<()> {
         let object = folder.join(format!("{source}.bpf.o"));
         compile(&compiler, source, &[], &object)?;
     }
-    let before_5_15 = folder.join("viperf-before-5.15.bpf.o");
-    compile(&compiler, "viperf", &["-DBEFORE_5_15"], &before_5_15)?;
+    for (variant, definitions) in VARIANTS {
+        let object = folder.join(format!("viperf-{variant}.bpf.o"));
+        compile(&compiler, "viperf", definitions, &object)?;
+    }
     Ok(())
 }
 

@@ -81,6 +81,12 @@ pub enum RecordError {
         /// The first version that has it.
         since: String,
     },
+    /// The kernel's timer tick is no clock for what is wanted.
+    #[error("samples cannot be taken on the timer tick: {why}, or leave --clock tick out")]
+    NoTick {
+        /// Why.
+        why: String,
+    },
     /// Sampling failed.
     #[error(transparent)]
     Sample(SampleError),
@@ -98,6 +104,7 @@ impl From<SampleError> for RecordError {
                 what: what.to_owned(),
                 since: since.to_owned(),
             },
+            SampleError::NoTick { why } => Self::NoTick { why },
             other => Self::Sample(other),
         }
     }

@@ -59,6 +59,7 @@ pub use recorder::probe;
 pub use sources::{
     SourcesRead, WantedSource, find_sampled_files, read_sources, read_wanted_sources,
 };
+pub use viperf_sample::Clock;
 pub use viperf_symbolize::shows_kernel_addresses;
 
 /// Why stacks can be incomplete: the text that stands in stacks and counts, and what it means.

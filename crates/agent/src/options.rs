@@ -7,6 +7,7 @@ use std::{
 };
 
 use viperf_profile::Profile;
+use viperf_sample::Clock;
 
 /// Whom to profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub struct RecordOptions {
     pub name: Option<String>,
     /// Samples per second of CPU time. Default is 99.
     pub rate_hz: u32,
+    /// What samples are taken by. Default is an event of viperf's own.
+    pub clock: Clock,
     /// How long; `None` until told to stop or the target's end. Default is `None`.
     pub duration: Option<Duration>,
     /// Native frames. Default is `true`.
@@ -68,6 +71,7 @@ impl Default for RecordOptions {
             target: Target::EveryPython,
             name: None,
             rate_hz: 99,
+            clock: Clock::Event,
             duration: None,
             native: true,
             kernel: true,

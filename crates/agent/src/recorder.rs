@@ -187,7 +187,8 @@ impl<'run> Recorder<'run> {
             return Err(RecordError::PidNamespace);
         }
         let control_group = control_group_target::find_folder(&options.target)?;
-        let mut sampler = Sampler::load(
+        let mut sampler = Sampler::load_for(
+            options.clock,
             configure(options, control_group.is_some()),
             options.max_memory,
         )?;

@@ -1,7 +1,7 @@
 //! viperf's BPF programs, compiled by clang and embedded.
 //!
 //! `src/bpf` holds the C: `viperf.bpf.c` the programs that sample, `threads.bpf.c` the one that looks at threads which do not run, `names.bpf.c` the one that names the kernel's functions, `native_walk.h` (with `unwind_rules.h`, `lost_way.h`, `entries.h`), `python_walk.h`, `code_objects.h` and
-//! `stack_cache.h` the stages of a sample, `older_kernels.h` what old ones lack, `maps.h` what is shared with user space beside the records of `viperf-abi`.
+//! `stack_cache.h` the stages of a sample, `older_kernels.h` what old ones lack, `clock.h` what makes a sample be taken, `maps.h` what is shared with user space beside the records of `viperf-abi`.
 //! The build asks for clang 17 or newer. Loading is `viperf-sample`'s.
 #![forbid(unsafe_code)]
 
@@ -41,6 +41,12 @@ pub fn name_programs() -> &'static [u8] {
 #[must_use]
 pub fn programs_before_5_15() -> &'static [u8] {
     object!("viperf-before-5.15.bpf.o")
+}
+
+/// The sampling programs that the kernel's timer tick runs (`clock.h`); Linux 5.15 or newer.
+#[must_use]
+pub fn tick_programs() -> &'static [u8] {
+    object!("viperf-tick.bpf.o")
 }
 
 /// The object whose BTF describes every record; for the test that compares it with Rust.

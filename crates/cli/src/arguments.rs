@@ -170,6 +170,24 @@ pub(crate) enum Verb {
     Man(ManArguments),
 }
 
+/// What makes samples be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ClockArgument {
+    /// A timer of viperf's own on each CPU
+    Timer,
+    /// The kernel's timer tick
+    Tick,
+}
+
+impl From<ClockArgument> for viperf_agent::Clock {
+    fn from(clock: ClockArgument) -> Self {
+        match clock {
+            ClockArgument::Timer => Self::Event,
+            ClockArgument::Tick => Self::Tick,
+        }
+    }
+}
+
 /// `viperf record`.
 #[derive(Debug, Args)]
 pub(crate) struct RecordArguments {
@@ -183,6 +201,11 @@ pub(crate) struct RecordArguments {
     /// Samples per second of CPU time: `99`, `1khz`, `10k`
     #[arg(short = 'F', long, value_name = "RATE", default_value = "99", value_parser = parse_rate)]
     pub(crate) rate: u32,
+
+    /// What samples are taken by. `tick` is the kernel's own timer tick: for rates of 250 Hz (or as often as the kernel ticks)
+    /// and less, with no interrupt of its own; work that ends before each tick is not seen
+    #[arg(long, value_enum, default_value_t = ClockArgument::Timer)]
+    pub(crate) clock: ClockArgument,
 
     /// Stop after this time: `30s`, `5m`, `500ms` [default: until Ctrl-C or the target's end]
     #[arg(short, long, value_name = "TIME", value_parser = parse_duration)]

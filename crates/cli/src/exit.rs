@@ -115,7 +115,9 @@ pub(crate) fn code_of(error: &RecordError) -> u8 {
         | RecordError::NoControlGroup { .. }
         | RecordError::NoContainer { .. }
         | RecordError::CommandNotStarted { .. } => NOT_FOUND,
-        RecordError::NoBtf | RecordError::KernelLacks { .. } => KERNEL_LACKS,
+        RecordError::NoBtf | RecordError::KernelLacks { .. } | RecordError::NoTick { .. } => {
+            KERNEL_LACKS
+        }
         RecordError::PidNamespace
         | RecordError::NoThread { .. }
         | RecordError::Sample(_)

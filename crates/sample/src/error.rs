@@ -24,6 +24,12 @@ pub enum SampleError {
         /// The first version with it.
         since: &'static str,
     },
+    /// The kernel's timer tick is no clock for what is wanted.
+    #[error("samples cannot be taken on the timer tick: {why}, or leave --clock tick out")]
+    NoTick {
+        /// Why.
+        why: String,
+    },
     /// The programs were not accepted.
     #[error("the kernel does not load viperf's programs: {source}; it says: {log}")]
     Rejected {

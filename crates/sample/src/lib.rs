@@ -23,6 +23,7 @@ mod row_space;
 mod row_store;
 mod sampler;
 mod thread_looker;
+mod tick;
 mod verifier_figures;
 
 pub use error::SampleError;
@@ -31,4 +32,5 @@ pub use perf_event::now_ns;
 pub use row_store::RowSearch;
 pub use sampler::{MappingChange, Polled, RowMemory, Sampler};
 pub use thread_looker::{Look, ThreadLooker};
+pub use tick::Clock;
 pub use verifier_figures::{ProgramFigures, measure_programs};

@@ -1,14 +1,20 @@
 use libbpf_rs::{MapType, Object, ObjectBuilder, OpenObject, ProgramType};
 use viperf_abi::{Configuration, PlainData};
 
-use crate::{SampleError, capacity::Capacity, kernel_log};
+use crate::{
+    SampleError,
+    capacity::Capacity,
+    kernel_log,
+    tick::{self, Clock},
+};
 
 /// Loads the programs that fit this kernel.
 pub(crate) fn load_object(
     configuration: Configuration,
     capacity: &Capacity,
+    clock: Clock,
 ) -> Result<Object, SampleError> {
-    open_object(configuration, capacity)?
+    open_object(configuration, capacity, clock)?
         .load()
         .map_err(explain_refusal)
 }
@@ -17,13 +23,18 @@ pub(crate) fn load_object(
 pub(crate) fn open_object(
     configuration: Configuration,
     capacity: &Capacity,
+    clock: Clock,
 ) -> Result<OpenObject, SampleError> {
     if !std::path::Path::new("/sys/kernel/btf/vmlinux").exists() {
         return Err(SampleError::NoBtf);
     }
-    let programs = match is_before_5_15() {
-        true => viperf_bpf::programs_before_5_15(),
-        false => viperf_bpf::programs(),
+    let programs = match clock {
+        Clock::Tick => {
+            tick::check_kernel()?;
+            viperf_bpf::tick_programs()
+        }
+        Clock::Event if is_before_5_15() => viperf_bpf::programs_before_5_15(),
+        Clock::Event => viperf_bpf::programs(),
     };
     let mut open = ObjectBuilder::default()
         .name("viperf")

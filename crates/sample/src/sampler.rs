@@ -22,6 +22,7 @@ use crate::{
     perf_event::{self, MappingChanges, MappingRecords},
     program_statistics,
     row_store::{RowSearch, RowStore},
+    tick::{self, Clock},
 };
 
 /// The program that runs at every tick of the clock; the others follow processes.
@@ -37,6 +38,8 @@ pub struct Sampler {
     ring: RingBuffer<'static>,
     received: Rc<RefCell<Vec<u8>>>,
     mapping_records: Vec<MappingRecords>,
+    /// How many of the kernel's ticks are sampled, where they are the clock.
+    ticks: Option<MemoryMap>,
     /// Of the clock, and of the events of processes.
     clock: Vec<Link>,
     /// The events of the clock, as long as they are attached.
@@ -111,12 +114,28 @@ impl Sampler {
     /// # Errors
     /// Not permitted, a kernel that lacks something, or a verifier that refuses (with its last lines).
     pub fn load(configuration: Configuration, row_bytes: usize) -> Result<Self, SampleError> {
+        Self::load_for(Clock::Event, configuration, row_bytes)
+    }
+
+    /// As [`Self::load`], to sample by one clock or the other.
+    ///
+    /// # Errors
+    /// The same, and a kernel without the clock that is wanted.
+    pub fn load_for(
+        clock: Clock,
+        configuration: Configuration,
+        row_bytes: usize,
+    ) -> Result<Self, SampleError> {
         kernel_log::capture();
         let cpu_count = libbpf_rs::num_possible_cpus()
             .map_err(|source| SampleError::from_bpf("counting the CPUs", source))?
             as u32;
         let capacity = Capacity::of(&configuration, cpu_count);
-        let object = load_object(configuration, &capacity)?;
+        let object = load_object(configuration, &capacity, clock)?;
+        let ticks = (clock == Clock::Tick).then(|| {
+            let shares = find_map(&object, tick::SHARE_MAP)?;
+            MemoryMap::new(shares.as_fd(), size_of::<u64>())
+        });
         let mapping_array = find_map(&object, "mappings")?;
         let bytes = capacity.mappings() * size_of::<Mapping>();
         let row_tables = find_map(&object, "row_tables")?;
@@ -137,6 +156,7 @@ impl Sampler {
                 .into_iter()
                 .map(MappingRecords::open)
                 .collect::<Result<_, _>>()?,
+            ticks: ticks.transpose()?,
             clock: Vec::new(),
             clock_events: Vec::new(),
             links: Vec::new(),
@@ -310,8 +330,16 @@ impl Sampler {
     /// Starts sampling on every CPU.
     ///
     /// # Errors
-    /// The events cannot be opened or the programs not attached.
+    /// The events cannot be opened or the programs not attached, or the kernel ticks less often.
     pub fn attach(&mut self, period: Duration) -> Result<(), SampleError> {
+        if let Some(shares) = &self.ticks {
+            tick::set_period(shares, period)?;
+            let programs = self.object.progs_mut();
+            for program in programs.filter(|program| program.name() == SAMPLE_PROGRAM) {
+                self.clock.push(tick::attach(&program)?);
+            }
+            return Ok(());
+        }
         let period_ns = period.as_nanos() as u64;
         for cpu in online_cpus()? {
             let event = perf_event::open_cpu_clock(cpu, period_ns)?;
@@ -355,6 +383,9 @@ impl Sampler {
     /// # Errors
     /// The kernel does not take it; the CPUs that come after the one that did not keep the old one.
     pub fn set_period(&self, period: Duration) -> Result<u64, SampleError> {
+        if let Some(shares) = &self.ticks {
+            tick::set_period(shares, period)?;
+        }
         for event in &self.clock_events {
             perf_event::set_period(event, period.as_nanos() as u64)?;
         }

@@ -3,7 +3,7 @@ use std::sync::{Mutex, PoisonError};
 use libbpf_rs::{PrintLevel, set_print};
 use viperf_abi::Configuration;
 
-use crate::{SampleError, capacity::Capacity, load::open_object};
+use crate::{Clock, SampleError, capacity::Capacity, load::open_object};
 
 /// `BPF_LOG_STATS` of include/linux/bpf_verifier.h: the figures alone.
 const STATISTICS_ONLY: u32 = 4;
@@ -29,7 +29,7 @@ static LOG: Mutex<String> = Mutex::new(String::new());
 ///
 /// # Errors
 /// As for loading them.
-pub fn measure_programs() -> Result<Vec<ProgramFigures>, SampleError> {
+pub fn measure_programs(clock: Clock) -> Result<Vec<ProgramFigures>, SampleError> {
     let configuration = Configuration {
         native: 1,
         kernel: 1,
@@ -37,7 +37,7 @@ pub fn measure_programs() -> Result<Vec<ProgramFigures>, SampleError> {
         report_every_exec: 1,
         ..Configuration::default()
     };
-    let mut object = open_object(configuration, &Capacity::of(&configuration, 1))?;
+    let mut object = open_object(configuration, &Capacity::of(&configuration, 1), clock)?;
     for mut program in object.progs_mut() {
         program.set_log_level(STATISTICS_ONLY);
     }

@@ -83,6 +83,10 @@ struct task_struct {
 	struct thread_struct thread;
 };
 
+struct hrtimer {
+	void *function;
+};
+
 struct linux_binprm;
 
 struct bpf_iter_meta;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 OR MIT
 //
 // viperf's programs: one that takes a sample, four that follow the life of processes.
+#include "clock.h"
 #include "maps.h"
 #include "native_walk.h"
 #include "python_walk.h"
@@ -129,17 +130,20 @@ static __always_inline void send_capture(struct scratch *s)
 	send_capture_part(0, limit);
 }
 
-SEC("perf_event")
-int on_cpu_sample(struct bpf_perf_event_data *context)
+SEC(SAMPLE_SECTION)
+int on_cpu_sample(void *context)
 {
 	u64 pid_tgid = bpf_get_current_pid_tgid();
 	u32 tgid = pid_tgid >> 32;
 	struct task_struct *task = current_task();
-	struct process *process = find_target(task, tgid);
+	struct process *process;
 	struct scratch *s;
 	int has_memory;
 	long size;
 
+	if (!is_due(context))
+		return 0;
+	process = find_target(task, tgid);
 	if (!process)
 		return 0;
 	s = find_scratch();
@@ -156,7 +160,7 @@ int on_cpu_sample(struct bpf_perf_event_data *context)
 	s->stack.sample.thread_pointer = s->fsbase;
 	__builtin_memset(&s->native, 0, sizeof(s->native));
 	__builtin_memset(&s->python, 0, sizeof(s->python));
-	size = configuration.kernel ? bpf_get_stack(context, s->stack.words, MAX_KERNEL_FRAMES * sizeof(u64), 0) : 0;
+	size = configuration.kernel ? take_kernel_stack(context, s, task) : 0;
 	s->stack.kernel_count = size > 0 ? size / sizeof(u64) : 0;
 	s->stack.native_count = 0;
 	s->stack.python_count = 0;

@@ -40,6 +40,7 @@ impl RecordPlan {
         let RecordArguments {
             targets,
             rate,
+            clock,
             duration,
             output: OutputArguments { output, format },
             no_native,
@@ -70,6 +71,7 @@ impl RecordPlan {
             options: RecordOptions {
                 target,
                 rate_hz: rate,
+                clock: clock.into(),
                 duration,
                 native: !no_native,
                 kernel: !no_kernel,

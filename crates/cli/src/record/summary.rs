@@ -229,6 +229,7 @@ mod tests {
             target: Target::Pids(vec![1]),
             name: None,
             rate_hz: 99,
+            clock: viperf_agent::Clock::Event,
             duration: None,
             native: true,
             kernel: true,
