@@ -51,7 +51,9 @@ fn measure(clock: Clock) -> Option<Vec<ProgramFigures>> {
 
 #[test]
 fn no_function_takes_more_of_the_stack_than_older_kernels_leave_it() {
-    for program in programs().iter().flat_map(|(_, programs)| programs) {
+    let all = programs().iter().flat_map(|(_, programs)| programs);
+    // The others are no chain of functions.
+    for program in all.filter(|program| program.stack_depths.len() > 1) {
         println!("{}: stack depths {:?}", program.name, program.stack_depths);
         for depth in &program.stack_depths {
             assert!(
