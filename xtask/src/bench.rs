@@ -7,27 +7,37 @@ mod attribution;
 mod bars;
 mod figures;
 mod peers;
+mod plots;
 mod run;
 mod table;
 
-use std::{fs, path::PathBuf, process::Command, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use viperf_e2e::{Interpreter, interpreter_set};
 
+use self::peers::{Kind, Profiler};
 use crate::{command, say, tree};
 
 /// What is to be measured.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Wanted {
-    /// Seconds of each measurement
-    #[arg(long, default_value_t = 10)]
+    /// Seconds of each measurement; what needs more samples has more
+    #[arg(long, default_value_t = 3)]
     seconds: u64,
     /// Measurements of each profiler on each workload, of which the medians are taken
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 2)]
     pairs: usize,
-    /// Samples per second, a list
-    #[arg(long, value_delimiter = ',', default_values_t = [100, 1000])]
+    /// One measurement of each, and none that is longer: to see that everything runs
+    #[arg(long)]
+    quick: bool,
+    /// Samples per second, a list, for every profiler [default: those that tell something, of each workload]
+    #[arg(long, value_delimiter = ',')]
     rates: Vec<u32>,
     /// Only workloads whose name contains this; a list
     #[arg(long, value_delimiter = ',')]
@@ -44,8 +54,35 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    fn time(&self) -> Duration {
-        Duration::from_secs(self.seconds)
+    /// Seconds of a measurement of this profiler, and how many there are.
+    fn extent(&self, kind: Kind, workload: &str, rate: u32) -> (Duration, usize) {
+        let long = LONG
+            .iter()
+            .find(|(name, of, _)| *name == workload && *of == rate);
+        match long.filter(|_| kind == Kind::Viperf && !self.quick) {
+            Some((_, _, seconds)) => (Duration::from_secs(*seconds), 1),
+            None if self.quick => (Duration::from_secs(self.seconds), 1),
+            None => (Duration::from_secs(self.seconds), self.pairs),
+        }
+    }
+
+    /// The rates of a workload, and whether a profiler is wanted there.
+    fn rates(&self, work: &Work) -> Vec<u32> {
+        match self.rates.is_empty() {
+            true => [work.shared, work.ours].concat(),
+            false => self.rates.clone(),
+        }
+    }
+
+    fn compares(&self, work: &Work, rate: u32, kind: Kind) -> bool {
+        let is_asked = !self.rates.is_empty() || work.shared.contains(&rate);
+        match kind {
+            Kind::Viperf => true,
+            Kind::ViperfTick => rate <= TICK_RATE,
+            // It takes a minute for five seconds of these stacks.
+            Kind::PySpyNative if work.name == "recursion_900" => is_asked && rate <= TICK_RATE,
+            _ => is_asked,
+        }
     }
 
     fn wants(list: &[String], name: &str) -> bool {
@@ -53,21 +90,42 @@ impl Wanted {
     }
 }
 
-/// The work of `fixtures/python/benchmark.py`.
-const WORKLOADS: [&str; 12] = [
-    "zlib_example",
-    "known_shares",
-    "lockstep",
-    "quick_calls",
-    "recursion_100",
-    "recursion_900",
-    "eight_threads",
-    "idle_threads_100",
-    "numpy_matmul",
-    "asyncio_tasks",
-    "short_processes",
-    "processes_200",
+/// Work of `fixtures/python/benchmark.py`, and the rates at which it is measured: with every profiler, and with viperf alone.
+struct Work {
+    name: &'static str,
+    shared: &'static [u32],
+    ours: &'static [u32],
+}
+
+const fn work(name: &'static str, shared: &'static [u32], ours: &'static [u32]) -> Work {
+    Work { name, shared, ours }
+}
+
+const WORKLOADS: [Work; 12] = [
+    work("zlib_example", &[100, 1000], &[10_000]),
+    work("known_shares", &[100], &[1000]),
+    work("lockstep", &[100], &[1000]),
+    work("quick_calls", &[100, 1000], &[]),
+    work("recursion_100", &[], &[1000]),
+    work("recursion_900", &[100, 1000], &[]),
+    work("eight_threads", &[], &[100]),
+    work("idle_threads_100", &[], &[100]),
+    work("numpy_matmul", &[], &[100]),
+    work("asyncio_tasks", &[], &[100]),
+    work("short_processes", &[], &[100]),
+    work("processes_200", &[], &[100]),
 ];
+
+/// Seconds of viperf's measurements whose figures hang on the number of samples: what a minute costs, shares of 10,000.
+const LONG: [(&str, u32, u64); 4] = [
+    ("zlib_example", 100, 60),
+    ("known_shares", 1000, 10),
+    ("lockstep", 1000, 10),
+    ("short_processes", 100, 20),
+];
+
+/// As often as any kernel's timer ticks.
+const TICK_RATE: u32 = 100;
 
 /// The version of the targets: the newest that every peer reads.
 const VERSION: (u64, u64) = (3, 12);
@@ -98,26 +156,8 @@ pub(crate) fn run(wanted: &Wanted) -> Result<()> {
     profilers.retain(|profiler| Wanted::wants(&wanted.profilers, profiler.name()));
     let mut results = figures::Results::of_this_machine(wanted.pairs, wanted.seconds)?;
     for workload in WORKLOADS {
-        if !Wanted::wants(&wanted.workloads, workload) {
-            continue;
-        }
-        for rate in &wanted.rates {
-            for profiler in &profilers {
-                let place = run::Place {
-                    workload,
-                    rate: *rate,
-                    time: wanted.time(),
-                    folder: &folder,
-                };
-                match run::measure(profiler, &place, wanted.pairs) {
-                    Ok(figures) => results.add(workload, *rate, profiler.name(), figures),
-                    Err(error) => say(&format!(
-                        "bench: {} on {workload} at {rate} Hz: {error:#}",
-                        profiler.name()
-                    )),
-                }
-            }
-            say(&table::of_workload(&results, workload, *rate));
+        if Wanted::wants(&wanted.workloads, workload.name) {
+            measure_workload(wanted, &workload, &profilers, &folder, &mut results);
         }
     }
     say(&bars::table(&results));
@@ -135,9 +175,49 @@ pub(crate) fn run(wanted: &Wanted) -> Result<()> {
     if wanted.write {
         let document = tree::root().join("docs/benchmarks.md");
         fs::write(&document, table::document(&results))?;
+        let pictures = tree::root().join("docs/benchmarks");
+        fs::create_dir_all(&pictures)?;
+        for plot in &plots::PLOTS {
+            if let Some(picture) = plot.draw(&results) {
+                fs::write(pictures.join(plot.file), picture)?;
+            }
+        }
         say(&format!("bench: wrote {}", document.display()));
     }
     Ok(())
+}
+
+/// Every profiler that is wanted, at each rate; one that fails is said, and has no row.
+fn measure_workload(
+    wanted: &Wanted,
+    work: &Work,
+    profilers: &[Profiler],
+    folder: &Path,
+    results: &mut figures::Results,
+) {
+    let workload = work.name;
+    for rate in wanted.rates(work) {
+        let here = profilers
+            .iter()
+            .filter(|profiler| wanted.compares(work, rate, profiler.kind));
+        for profiler in here {
+            let (time, pairs) = wanted.extent(profiler.kind, workload, rate);
+            let place = run::Place {
+                workload,
+                rate,
+                time,
+                folder,
+            };
+            match run::measure(profiler, &place, pairs) {
+                Ok(figures) => results.add(workload, rate, profiler.name(), figures),
+                Err(error) => say(&format!(
+                    "bench: {} on {workload} at {rate} Hz: {error:#}",
+                    profiler.name()
+                )),
+            }
+        }
+        say(&table::of_workload(results, workload, rate));
+    }
 }
 
 /// The release binary of this tree.

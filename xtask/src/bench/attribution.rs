@@ -66,6 +66,23 @@ impl Stacks {
         self.lines.iter().map(|(_, weight)| weight).sum()
     }
 
+    /// Of viperf's own text: samples of 100 whose innermost function has no name, and those without a function of Python.
+    pub(super) fn unnamed_and_without_python(&self) -> (f64, f64) {
+        let all = self.samples();
+        let part = |is_so: &dyn Fn(&str) -> bool| {
+            let those = self.lines.iter().filter(|(stack, _)| is_so(stack));
+            100.0 * those.map(|(_, weight)| weight).sum::<f64>() / all
+        };
+        // An address in a library, or a gap.
+        let is_unnamed = |stack: &str| {
+            stack
+                .rsplit(';')
+                .next()
+                .is_some_and(|leaf| leaf.starts_with('['))
+        };
+        (part(&is_unnamed), part(&|stack| !stack.contains("_[p]")))
+    }
+
     /// The largest difference between a function's share and the true one, in points of 100.
     pub(super) fn error(&self, workload: &str, counters: &[u64]) -> Option<f64> {
         let (_, functions) = KNOWN.iter().find(|(name, _)| *name == workload)?;
@@ -152,6 +169,14 @@ mod tests {
         assert_eq!(stacks.samples(), 100.0);
         assert!((stacks.error("lockstep", &[9, 500, 500]).unwrap() - 10.0).abs() < 1e-9);
         assert_eq!(stacks.error("zlib_example", &[9]), None);
+    }
+
+    #[test]
+    fn an_address_has_no_name_and_a_stack_of_native_code_no_python() {
+        let text = "p (1);f (a.py:1)_[p];deflate (libz.so)_[pn] 6\np (1);f (a.py:1)_[p];[libz.so+0x1]_[pn] 1\np (1);g (libc.so)_[pn] 3\n";
+        let stacks = Stacks::parse(text, Kind::Viperf);
+        let (unnamed, without_python) = stacks.unnamed_and_without_python();
+        assert!((unnamed - 10.0).abs() < 1e-9 && (without_python - 30.0).abs() < 1e-9);
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub(super) struct Figures {
     /// Of the profiler, in user space and in the kernel, start and output included.
     pub(super) cpu_seconds: Option<f64>,
     pub(super) cpu_per_thousand: Option<f64>,
+    /// The same, of one CPU.
+    pub(super) cpu_percent: Option<f64>,
     /// Of each sample in the kernel, in the sampled thread.
     pub(super) kernel_microseconds: Option<f64>,
     pub(super) peak_bytes: Option<f64>,
@@ -29,13 +31,19 @@ pub(super) struct Figures {
     pub(super) impossible: Option<f64>,
     /// Samples times their period, against the CPU time that the kernel accounted to the target.
     pub(super) cpu_time_error_percent: Option<f64>,
+    /// Samples whose innermost function has no name.
+    pub(super) unnamed_percent: Option<f64>,
+    /// Samples without a Python function.
+    pub(super) without_python_percent: Option<f64>,
+    /// Processes that did work and have no sample.
+    pub(super) unseen_percent: Option<f64>,
 }
 
 type Field = fn(&Figures) -> Option<f64>;
 type FieldMut = fn(&mut Figures) -> &mut Option<f64>;
 
 /// A figure: its name in the tables, how it is read and set.
-pub(super) const FIELDS: [(&str, Field, FieldMut); 14] = [
+pub(super) const FIELDS: [(&str, Field, FieldMut); 18] = [
     (
         "target lost, %",
         |f| f.loss_percent,
@@ -48,6 +56,7 @@ pub(super) const FIELDS: [(&str, Field, FieldMut); 14] = [
         |f| f.cpu_per_thousand,
         |f| &mut f.cpu_per_thousand,
     ),
+    ("CPU, % of one", |f| f.cpu_percent, |f| &mut f.cpu_percent),
     (
         "kernel µs per sample",
         |f| f.kernel_microseconds,
@@ -77,6 +86,21 @@ pub(super) const FIELDS: [(&str, Field, FieldMut); 14] = [
         "CPU time error, %",
         |f| f.cpu_time_error_percent,
         |f| &mut f.cpu_time_error_percent,
+    ),
+    (
+        "innermost function unnamed, %",
+        |f| f.unnamed_percent,
+        |f| &mut f.unnamed_percent,
+    ),
+    (
+        "without Python, %",
+        |f| f.without_python_percent,
+        |f| &mut f.without_python_percent,
+    ),
+    (
+        "processes unseen, %",
+        |f| f.unseen_percent,
+        |f| &mut f.unseen_percent,
     ),
 ];
 

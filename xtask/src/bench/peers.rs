@@ -22,12 +22,21 @@ pub(super) struct Targets {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Viperf,
+    /// On the kernel's timer tick, which is not for high rates.
+    ViperfTick,
     PySpy,
     PySpyNative,
     Austin,
     PerfDwarf,
     /// `profiling.sampling` of CPython 3.15, which looks at its own version only.
     OfCPython,
+}
+
+impl Kind {
+    /// Ours, which writes statistics, too.
+    pub(super) fn is_viperf(self) -> bool {
+        matches!(self, Self::Viperf | Self::ViperfTick)
+    }
 }
 
 /// A profiler that is on this machine.
@@ -60,6 +69,7 @@ impl Profiler {
     pub(super) fn name(&self) -> &'static str {
         match self.kind {
             Kind::Viperf => "viperf",
+            Kind::ViperfTick => "viperf --clock tick",
             Kind::PySpy => "py-spy",
             Kind::PySpyNative => "py-spy --native",
             Kind::Austin => "austin",
@@ -73,6 +83,9 @@ impl Profiler {
         let line = match self.kind {
             Kind::Viperf => {
                 "{program} record -p {pid} -F {rate} -d {seconds}s -o {output} --stats {statistics}"
+            }
+            Kind::ViperfTick => {
+                "{program} record --clock tick -p {pid} -F {rate} -d {seconds}s -o {output} --stats {statistics}"
             }
             Kind::PySpy => PY_SPY,
             Kind::PySpyNative => PY_SPY_NATIVE,
@@ -112,7 +125,10 @@ pub(super) fn find_all(folder: &Path, viperf: PathBuf, targets: &Targets) -> Vec
         program,
         target: targets.common.clone(),
     };
-    let mut found = vec![common(Kind::Viperf, viperf)];
+    let mut found = vec![
+        common(Kind::Viperf, viperf.clone()),
+        common(Kind::ViperfTick, viperf),
+    ];
     match environment(folder) {
         Ok(bin) => {
             found.push(common(Kind::PySpy, bin.join("py-spy")));

@@ -31,6 +31,8 @@ pub(super) struct Place<'a> {
 
 /// The workload gets going: imports, caches, clocks.
 const WARM_UP: Duration = Duration::from_secs(1);
+/// Without a profiler it is measured so long at most.
+const LONGEST_ALONE: Duration = Duration::from_secs(10);
 /// Numbers in the file that the workload counts in.
 const COUNTERS: usize = 8;
 
@@ -104,10 +106,11 @@ pub(super) fn measure(profiler: &Profiler, place: &Place<'_>, pairs: usize) -> R
     let workload = Workload::start(profiler, place)?;
     thread::sleep(WARM_UP);
     let mut all = Vec::new();
-    let (mut alone, _) = workload.watch(place.time)?;
+    let alone_for = place.time.min(LONGEST_ALONE);
+    let (mut alone, _) = workload.watch(alone_for)?;
     for _ in 0..pairs.max(1) {
         let (mut figures, rate) = measure_once(profiler, place, &workload)?;
-        let (after, _) = workload.watch(place.time)?;
+        let (after, _) = workload.watch(alone_for)?;
         figures.loss_percent = Some(100.0 * (1.0 - rate / ((alone + after) / 2.0)));
         alone = after;
         all.push(figures);
@@ -125,15 +128,11 @@ fn complaint_in(log: &Path) -> String {
     format!("it wrote nothing: {}", last.join(" / "))
 }
 
-fn measure_once(
-    profiler: &Profiler,
-    place: &Place<'_>,
-    workload: &Workload,
-) -> Result<(Figures, f64)> {
-    let suffix = if profiler.kind == Kind::Viperf {
-        "folded"
-    } else {
-        "out"
+/// Where a profiler writes; nothing is there yet.
+fn files_of(profiler: &Profiler, place: &Place<'_>) -> Files {
+    let suffix = match profiler.kind.is_viperf() {
+        true => "folded",
+        false => "out",
     };
     let files = Files {
         output: place.folder.join(format!("stacks.{suffix}")),
@@ -142,6 +141,21 @@ fn measure_once(
     for file in [&files.output, &files.statistics] {
         fs::remove_file(file).ok();
     }
+    files
+}
+
+/// Of a stream of processes, each of which is a unit of work, those without a sample; whoever starts them was seen, too.
+fn unseen_percent(workload: &str, units: u64, seen: f64) -> Option<f64> {
+    let is_stream = workload == "short_processes" && units > 0;
+    is_stream.then(|| (100.0 * (1.0 - (seen - 1.0) / units as f64)).max(0.0))
+}
+
+fn measure_once(
+    profiler: &Profiler,
+    place: &Place<'_>,
+    workload: &Workload,
+) -> Result<(Figures, f64)> {
+    let files = files_of(profiler, place);
     let cost = place.folder.join("cost.json");
     let pid = workload.child.id();
     let before = cpu_seconds(pid)?;
@@ -159,9 +173,9 @@ fn measure_once(
     let log = place.folder.join("cost.json.log");
     ensure!(files.output.exists(), "{}", complaint_in(&log));
     let stacks = Stacks::read(profiler.kind, &files.output)?;
-    let statistics: Value = match profiler.kind {
-        Kind::Viperf => serde_json::from_slice(&fs::read(&files.statistics)?)?,
-        _ => Value::Null,
+    let statistics: Value = match profiler.kind.is_viperf() {
+        true => serde_json::from_slice(&fs::read(&files.statistics)?)?,
+        false => Value::Null,
     };
     let samples = stacks.samples();
     let number = |value: &Value| value.as_f64();
@@ -169,11 +183,13 @@ fn measure_once(
     let kernel = number(&statistics["bpf_ns_per_sample"]).map(|ns| ns * samples / 1e9);
     let own = number(&cost["user_seconds"]).unwrap_or(0.0)
         + number(&cost["system_seconds"]).unwrap_or(0.0);
-    let is_single = profiler.kind == Kind::Viperf && !place.workload.contains("processes");
+    let is_single = profiler.kind.is_viperf() && !place.workload.contains("processes");
+    let names = (profiler.kind == Kind::Viperf).then(|| stacks.unnamed_and_without_python());
     let figures = Figures {
         loss_percent: None,
         samples: Some(samples),
         cpu_seconds: Some(own + kernel.unwrap_or(0.0)),
+        cpu_percent: Some(100.0 * (own + kernel.unwrap_or(0.0)) / place.time.as_secs_f64()),
         cpu_per_thousand: (samples > 0.0).then(|| 1000.0 * (own + kernel.unwrap_or(0.0)) / samples),
         kernel_microseconds: number(&statistics["bpf_ns_per_sample"]).map(|ns| ns / 1000.0),
         peak_bytes: number(&cost["peak_bytes"]),
@@ -187,6 +203,10 @@ fn measure_once(
         impossible: stacks.impossible(place.workload),
         cpu_time_error_percent: is_single
             .then(|| 100.0 * (samples / f64::from(place.rate) / used - 1.0)),
+        unnamed_percent: names.map(|(unnamed, _)| unnamed),
+        without_python_percent: names.map(|(_, without_python)| without_python),
+        unseen_percent: number(&statistics["processes"])
+            .and_then(|seen| unseen_percent(place.workload, counters[0], seen)),
     };
     Ok((figures, rate))
 }

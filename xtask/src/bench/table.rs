@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::{
     bars,
     figures::{FIELDS, Figures, Results},
+    plots::PLOTS,
 };
 
 /// The table of one workload at one rate, in Markdown.
@@ -31,6 +32,9 @@ pub(super) fn document(results: &Results) -> String {
     if !bars.is_empty() {
         text.push('\n');
         text.push_str(&bars);
+    }
+    for plot in PLOTS.iter().filter(|plot| plot.draw(results).is_some()) {
+        write!(text, "\n![{}](benchmarks/{})\n", plot.title, plot.file).ok();
     }
     for (key, row) in &results.rows {
         text.push('\n');
