@@ -38,13 +38,13 @@ def record(*target):
     return told
 
 
-def record_process():
+def record_process(what, *options):
     with subprocess.Popen(PROGRAM, stdout=subprocess.PIPE, text=True) as program:
         program.stdout.readline()
-        told = record("-p", str(program.pid), "-d", "4s")
+        told = record("-p", str(program.pid), "-d", "4s", *options)
         program.terminate()
         measured = json.loads(program.stdout.readline())
-    say("process", shares=measured["shares"], **told)
+    say(what, shares=measured["shares"], **told)
 
 
 def main():
@@ -52,7 +52,8 @@ def main():
         mount(kind, folder)
     say("kernel", release=os.uname().release)
     say("doctor", **run("/bin/viperf", "doctor", "--json"))
-    record_process()
+    record_process("process")
+    record_process("tick", "--clock", "tick")
     say("child", **record("--", *PROGRAM, "--seconds", "2", "--in-child", "1"))
     if os.path.exists("/bin/verifier_figures"):
         say("verifier", **run("/bin/verifier_figures"))

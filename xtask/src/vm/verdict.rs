@@ -65,6 +65,7 @@ pub(super) fn judge(results: &[Value]) -> Result<Told> {
     let worst = compare_shares(&samples, &process["shares"])?;
     let in_order = check_order(&samples)?;
     check_order(&read_samples(child)?).context("in a forked child of a command")?;
+    check_tick(find("tick")?, &release).context("with --clock tick")?;
     let verifier = find("verifier").ok();
     let verifier = verifier.map(|verifier| text(verifier, "output").to_owned());
     Ok(Told {
@@ -78,6 +79,34 @@ pub(super) fn judge(results: &[Value]) -> Result<Told> {
         release,
         verifier,
     })
+}
+
+/// On the kernel's tick the stacks are the same, where viperf can use it; older kernels are refused by name.
+fn check_tick(result: &Value, release: &str) -> Result<()> {
+    if is_before_5_15(release) {
+        ensure!(
+            result["code"] == 5 && text(result, "errors").contains("Linux 5.15"),
+            "viperf record ended with {}: {}",
+            result["code"],
+            text(result, "errors")
+        );
+        return Ok(());
+    }
+    let samples = read_samples(result)?;
+    ensure!(
+        samples.total() >= FEWEST_SAMPLES,
+        "only {} samples: {}",
+        samples.total(),
+        text(result, "errors")
+    );
+    check_order(&samples).map(drop)
+}
+
+fn is_before_5_15(release: &str) -> bool {
+    let mut numbers = release
+        .split(['.', '-'])
+        .map(|number| number.parse().unwrap_or(0_u32));
+    (numbers.next(), numbers.next()) < (Some(5), Some(15))
 }
 
 fn text<'a>(result: &'a Value, key: &str) -> &'a str {
@@ -191,6 +220,20 @@ mod tests {
         );
         assert!(judge(&swapped).is_err());
         assert!(judge(&RIGHT.replace("vfs_read", "other")).is_err());
+    }
+
+    #[test]
+    fn kernels_without_the_tick_are_known_by_their_release() {
+        for (release, is_before) in [
+            ("5.10.0-32-amd64", true),
+            ("5.15.0-1", false),
+            ("6.1.0-26-amd64", false),
+        ] {
+            assert_eq!(is_before_5_15(release), is_before, "{release}");
+        }
+        let refused = serde_json::json!({"code": 5, "errors": "it needs Linux 5.15 or newer"});
+        assert!(check_tick(&refused, "5.10.0-32-amd64").is_ok());
+        assert!(check_tick(&refused, "6.1.0-26-amd64").is_err());
     }
 
     #[test]

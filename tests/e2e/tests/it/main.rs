@@ -40,6 +40,7 @@ mod targets;
 mod terminal;
 mod threads;
 mod throw;
+mod tick;
 mod top;
 mod volume;
 
@@ -104,6 +105,7 @@ fn main() -> ExitCode {
     starts::plan_slow_ways(&mut plan, &of_versions);
     native::plan(&mut plan, &interpreters, &of_versions);
     shares::plan(&mut plan, &of_versions);
+    tick::plan(&mut plan, &of_versions);
     plan_loads(&mut plan, &interpreters);
     run(&arguments, plan).unwrap_or_else(|error| {
         eprintln!("the coverage table: {error}");
