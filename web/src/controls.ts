@@ -33,8 +33,8 @@ export function connectControls(page: Page): void {
   const field = byId<HTMLInputElement>("search");
   field.addEventListener("input", () => page.update({ search: field.value }, "replace"));
   byId("search-regex").addEventListener("click", () => page.update({ regex: !page.state.regex }, "replace"));
-  byId("search-next").addEventListener("click", () => page.step(1));
-  byId("search-previous").addEventListener("click", () => page.step(-1));
+  byId("search-next").addEventListener("click", () => page.searching.step(1));
+  byId("search-previous").addEventListener("click", () => page.searching.step(-1));
   connectPointer(page, page.graph, (node) => page.zoom(node));
   connectMenus(page);
 }
@@ -109,8 +109,7 @@ function openMenu(id: string): void {
 
 export function connectKeys(page: Page, theme: Theme): void {
   const next = <T>(all: readonly T[], now: T) => all[(all.indexOf(now) + 1) % all.length];
-  // Without a search, the source has its hot lines to go through.
-  const step = (direction: number) => page.state.tab === "source" && !page.state.search ? page.sourceView.step(direction) : page.step(direction);
+  const step = (direction: number) => page.searching.step(direction);
   const actions: Record<string, () => void> = {
     "/": () => byId("search").focus(),
     n: () => step(1), N: () => step(-1),
@@ -140,7 +139,7 @@ export function connectKeys(page: Page, theme: Theme): void {
       if (event.key === "Escape") {
         target.blur();
         if (target.id === "search") page.update({ search: "" }, "replace");
-      } else if (event.key === "Enter" && target.id === "search") page.step(event.shiftKey ? -1 : 1);
+      } else if (event.key === "Enter" && target.id === "search") page.searching.step(event.shiftKey ? -1 : 1);
       return;
     }
     const hasGraph = page.state.tab === "graph" || page.state.tab === "difference";

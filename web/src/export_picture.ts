@@ -1,6 +1,7 @@
 // The graphs that are seen as pictures: SVG with all levels, PNG as they are on the screen.
 
 import type { Page } from "./page";
+import { profileTitle } from "./view/title";
 import { ROW, type FlameGraph } from "./view/graph";
 import { TextFitter } from "./view/text";
 
@@ -19,13 +20,13 @@ function picturesOf(page: Page): Picture[] {
     return `${scale.share(total)}, ${scale.amount(total)}`;
   };
   switch (page.state.tab) {
-    case "difference": return [{ graph: difference.graph, caption: `${document.title} – ${difference.caption()}`, tell: (node) => difference.spoken(node) }];
+    case "difference": return [{ graph: difference.graph, caption: `${profileTitle(page.profile)} – ${difference.caption()}`, tell: (node) => difference.spoken(node) }];
     case "sandwich": {
       const name = sandwich.shown < 0 ? "" : page.names.functionName(sandwich.shown);
       return [["Callers", sandwich.callers], ["Callees", sandwich.callees]].map(([what, graph]) =>
-        ({ graph: graph as FlameGraph, caption: `${what as string} of ${name} – ${document.title}`, tell: amount(graph as FlameGraph) }));
+        ({ graph: graph as FlameGraph, caption: `${what as string} of ${name} – ${profileTitle(page.profile)}`, tell: amount(graph as FlameGraph) }));
     }
-    default: return [{ graph: page.graph, caption: `${document.title} – ${scale.amount(page.graph.tree?.total[page.graph.zoom] ?? 0)}`, tell: amount(page.graph) }];
+    default: return [{ graph: page.graph, caption: `${profileTitle(page.profile)} – ${scale.amount(page.graph.tree?.total[page.graph.zoom] ?? 0)}`, tell: amount(page.graph) }];
   }
 }
 

@@ -3,6 +3,7 @@
 import { NONE } from "./data/profile";
 import { KIND_PROCESS, KIND_PYTHON, KIND_THREAD } from "./model/kinds";
 import type { Page } from "./page";
+import { profileTitle } from "./view/title";
 
 /** A stack with its weight: entries, the root first. */
 interface Seen {
@@ -65,7 +66,7 @@ export function speedscopeOf(page: Page): string {
     weights.push(value * (unit || 1));
   }
   const endValue = weights.reduce((sum, weight) => sum + weight, 0);
-  const name = document.title;
+  const name = profileTitle(page.profile);
   return JSON.stringify({
     $schema: "https://www.speedscope.app/file-format-schema.json", exporter: `viperf ${page.profile.information.viperf_version}`, name,
     activeProfileIndex: 0, shared: { frames },

@@ -10,6 +10,7 @@ import { renderEmpty, renderHead } from "./view/about";
 import { byId, element } from "./view/dom";
 import { ServedBar } from "./view/served";
 import { Theme } from "./view/theme";
+import { profileTitle } from "./view/title";
 
 const PANELS = ["graph-panel", "path", "legend", "bar", "time-bar"];
 
@@ -66,6 +67,7 @@ class Shown {
   private showNothing(profile: Profile, first: boolean): void {
     document.documentElement.dataset.state = "empty";
     if (profile.served?.state !== "recording") return renderEmpty(profile);
+    document.title = profileTitle(profile);
     if (!first) return;
     byId("message").replaceChildren(element("h2", {}, "Waiting for the first sample"),
       element("p", {}, "Samples are taken while a thread of the target runs on a CPU."));

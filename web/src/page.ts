@@ -9,12 +9,13 @@ import { nodeAt, placeOf } from "./model/carry";
 import { computeSteps, haveSame, orderSteps, TREE_PARTS, type Computed } from "./model/computed";
 import { select, weigh, type Filter, type Selection } from "./model/filters";
 import { Names } from "./model/names";
-import { compileSearch, searchTree, type Found, type TextTest } from "./model/search";
+import type { TextTest } from "./model/search";
 import { buildSource, type Source } from "./model/source";
 import { sumLines, totalsOf, type LineSum } from "./model/sums";
 import { finish } from "./model/steps";
 import { succeed } from "./model/successor";
 import { buildTree, findPath, pathTo, type MappedTree, type Tree } from "./model/tree";
+import { Searching } from "./searching";
 import { initialState, readAddress, writeAddress, type Group, type State, type Tab, TABS } from "./state";
 import { CallTree } from "./view/call_tree";
 import { Colors, readPalette } from "./view/colors";
@@ -30,6 +31,7 @@ import { Sandwich } from "./view/sandwich";
 import { SourceView } from "./view/source/source";
 import { FunctionTable } from "./view/table";
 import { Timeline } from "./view/timeline";
+import { renderTitle } from "./view/title";
 import { Tooltip } from "./view/tooltip";
 import { ViewMenu } from "./view/view_menu";
 
@@ -58,8 +60,8 @@ export class Page {
   readonly sourceView: SourceView;
   readonly filterBar: FilterBar;
   readonly viewMenu: ViewMenu;
+  readonly searching = new Searching(this);
   private lineWeights: { self: Float64Array; totals: Float64Array } | null = null;
-  private readonly searching = new Job();
   private readonly computing = new Job();
   private readonly replacing = new Job();
   /** What the tree is of, and what it is computed for. */
@@ -214,7 +216,7 @@ export class Page {
     if (!this.computing.isRunning && tree === this.tree && haveSame(TREE_PARTS, this.state, before)) {
       if (differs("zoom")) this.graph.zoomTo(this.zoomOf(this.graph.tree as Tree));
     }
-    if (differs("search", "regex")) this.search();
+    if (differs("search", "regex")) this.searching.start();
     if (differs("root")) this.graph.setFlame(this.state.root === "bottom");
     this.show();
   }
@@ -251,7 +253,7 @@ export class Page {
     this.graph.flame = this.state.root === "bottom";
     this.graph.colors = this.colors;
     this.graph.zoomTo(this.zoomOf(ordered ?? this.tree));
-    this.search();
+    this.searching.start();
   }
 
   /** The zoomed node: by its path, or in the order of time, where paths are not distinct, by its number. */
@@ -277,42 +279,6 @@ export class Page {
     shownGraph.selected = node;
     if (node >= 0) shownGraph.reveal(node);
     shownGraph.placeOutlines();
-  }
-
-  // Search
-
-  private search(): void {
-    const { search, regex, mergeProcesses } = this.state;
-    this.searchTest = compileSearch(search, regex);
-    const { test } = this.searchTest;
-    const finish = (found: Found | null) => {
-      this.graph.found = found;
-      this.graph.redraw();
-      renderSearch(this);
-      renderPath(this);
-      this.report();
-    };
-    this.searching.cancel();
-    if (!test || !this.graph.tree) return finish(null);
-    this.searching.start(searchTree(this.graph.tree, this.names, mergeProcesses, test), finish);
-  }
-
-  /** Outlines the next match, and zooms so far that it can be seen. */
-  step(direction: number): void {
-    const { found, tree } = this.graph;
-    if (!found || !tree || found.tops.length === 0) return;
-    const count = found.tops.length;
-    const at = found.at < 0 && direction < 0 ? count - 1 : (found.at + direction + count) % count;
-    const node = found.tops[at];
-    let zoom = node;
-    while (zoom > 0 && tree.total[zoom] < tree.total[node] * 12) zoom = tree.parent[zoom];
-    const top = this.graph.zoom;
-    const inside = tree.start[node] >= tree.start[top] && tree.start[node] < tree.start[top] + tree.total[top] && tree.depth[node] >= tree.depth[top];
-    const wide = tree.total[node] / tree.total[top] * this.graph.width > 24;
-    if (!inside || !wide) this.zoom(zoom);
-    if (this.graph.found) this.graph.found.at = at;
-    this.select(node);
-    renderSearch(this);
   }
 
   /** A row of the table: a function between its callers and callees; a module or library as a filter. */
@@ -367,6 +333,7 @@ export class Page {
     renderLegend(this);
     renderSearch(this);
     renderPath(this);
+    renderTitle(this);
     this.report();
   }
 

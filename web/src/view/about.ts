@@ -7,6 +7,7 @@ import { printable, type Names } from "../model/names";
 import type { Source } from "../model/source";
 import { finish } from "../model/steps";
 import { byId, element, type Child } from "./dom";
+import { profileTitle, targetName } from "./title";
 import { shorten } from "./tooltip";
 
 function processesAndThreads(profile: Profile): string {
@@ -16,10 +17,7 @@ function processesAndThreads(profile: Profile): string {
 
 export function renderHead(profile: Profile): void {
   const { information } = profile;
-  const { comparison } = profile;
-  const target = comparison ? comparison.sides.map((side) => side.name).join(" → ") : information.target;
-  const name = shorten(printable(target), 300) || "profile";
-  document.title = `${shorten(name, 80)} – viperf`;
+  const name = shorten(targetName(profile), 300);
   byId("target").textContent = name;
   byId("target").title = name;
   const parts = [
@@ -132,7 +130,7 @@ const MOST_PROCESSES = 200;
 
 const KEYS: [string, string][] = [
   ["1 … 7", "flame graph, sandwich, functions, call tree, source, timeline, difference"],
-  ["/", "search"], ["n", "next match, the largest first; in the source, the next hot line"], ["N", "previous match, or hot line"],
+  ["/", "search"], ["n", "next match, the largest first; in lists, the next row; in the source, the next hot line"], ["N", "previous match, row or hot line"],
   ["← → ↑ ↓", "outline the box beside, above or below"], ["Enter", "zoom to the outlined box"],
   ["m", "what can be done with the outlined box"], ["Escape", "one step back; leave the search"],
   ["[ ]", "back and forward in history"], ["r", "reset: everything, no search, no filters"],
@@ -149,6 +147,7 @@ export function renderHelp(dialog: HTMLDialogElement): void {
 }
 
 export function renderEmpty(profile: Profile): void {
+  document.title = profileTitle(profile);
   const reasons = Object.keys(profile.incomplete).map(printable);
   const message = byId("message");
   message.replaceChildren(element("h2", {}, "No samples were taken"),

@@ -64,6 +64,18 @@ export class CallTree {
     return node;
   }
 
+  /** Opens the way to a node, and gives its row the focus. */
+  reveal(node: number): void {
+    const { page, page: { tree } } = this;
+    const top = page.zoomOf(tree);
+    let above = tree.parent[node];
+    for (; above > top; above = tree.parent[above]) this.open.add(above);
+    if (above < top && node !== top) page.update({ zoom: [] }, "push");
+    for (above = tree.parent[node]; above >= 0; above = tree.parent[above]) this.open.add(above);
+    this.fill();
+    this.rows.focus(this.rows.rows.indexOf(node));
+  }
+
   private toggle(node: number, at: number): void {
     if (!this.open.delete(node)) this.open.add(node);
     this.fill();

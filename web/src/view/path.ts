@@ -35,7 +35,7 @@ export function renderPath(page: Page): void {
 }
 
 export function renderSearch(page: Page): void {
-  const { state, graph: { found, tree }, searchTest: { error } } = page;
+  const { state, shownGraph: { found, tree }, searchTest: { error } } = page;
   const field = byId<HTMLInputElement>("search");
   if (field.value !== state.search) field.value = state.search;
   byId("search-regex").setAttribute("aria-pressed", String(state.regex));
@@ -47,5 +47,8 @@ export function renderSearch(page: Page): void {
   if (error) return result.replaceChildren(error);
   if (!found || !tree) return result.replaceChildren();
   const at = found.at >= 0 ? `${found.at + 1} of ` : "";
-  result.replaceChildren(element("strong", {}, formatShare(found.value, tree.total[0])), ` in ${at}${formatCount(found.tops.length, "match", "matches")}`);
+  const matches = `${at}${formatCount(found.tops.length, "match", "matches")}`;
+  // A comparison's boxes are parts of two wholes.
+  if (state.tab === "difference") return result.replaceChildren(matches);
+  result.replaceChildren(element("strong", {}, formatShare(found.value, tree.total[0])), ` in ${matches}`);
 }

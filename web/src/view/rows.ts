@@ -46,6 +46,16 @@ export class Rows<T> {
     this.space.querySelector<HTMLElement>(`[data-at="${at}"]`)?.focus();
   }
 
+  /** The focus on the next row or the one before, from the last on to the first; which of how many that is. */
+  step(direction: number): [at: number, count: number] {
+    const { rows: { length }, space } = this;
+    const { activeElement } = document;
+    const from = activeElement && space.contains(activeElement) ? Number((activeElement as HTMLElement).dataset.at) : direction > 0 ? -1 : length;
+    const at = length > 0 ? (from + direction + length) % length : -1;
+    if (at >= 0) this.focus(at);
+    return [at, length];
+  }
+
   /** Arrow keys move the focus from row to row; returns false for other keys. */
   moveFocus(event: KeyboardEvent): boolean {
     const steps: Record<string, number> = { ArrowDown: 1, ArrowUp: -1, PageDown: 12, PageUp: -12, Home: -Infinity, End: Infinity };

@@ -81,6 +81,10 @@ export class Sandwich {
     if (isOther) this.callers.scroller.scrollTop = this.callers.scroller.scrollHeight;
   }
 
+  step(direction: number): [at: number, count: number] {
+    return this.rows.step(direction);
+  }
+
   /** The function in the middle; -1 for none. */
   shown = -1;
 

@@ -122,6 +122,10 @@ export class FunctionTable {
     });
   }
 
+  step(direction: number): [at: number, count: number] {
+    return this.rows.step(direction);
+  }
+
   redraw(): void {
     this.rows.draw();
   }

@@ -14,7 +14,7 @@ import type { State } from "../../state";
 import { byId, element, type Child } from "../dom";
 import { FlameGraph } from "../graph";
 import { Job } from "../job";
-import { renderPath } from "../path";
+import { renderPath, renderSearch } from "../path";
 import { connectPointer } from "../pointer";
 import { colorSwatch, swatch } from "../swatch";
 import { shorten } from "../tooltip";
@@ -135,6 +135,7 @@ export class Difference {
     this.table.show(shown.changes, shown.rows);
     this.renderSummary(shown);
     renderPath(page);
+    renderSearch(page);
   }
 
   /** What is to be thought of a box; `null` if it has too few samples. */

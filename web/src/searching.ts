@@ -1,0 +1,79 @@
+// Search on the page: what matches, and from one match to the next, from the last on to the first.
+
+import { compileSearch, searchTree, type Found } from "./model/search";
+import type { Tree } from "./model/tree";
+import type { Page } from "./page";
+import { announce } from "./view/dom";
+import type { FlameGraph } from "./view/graph";
+import { Job } from "./view/job";
+import { renderPath, renderSearch } from "./view/path";
+
+export class Searching {
+  private readonly job = new Job();
+
+  constructor(private readonly page: Page) {}
+
+  start(): void {
+    const { page, page: { graph, names, state: { search, regex, mergeProcesses } } } = this;
+    page.searchTest = compileSearch(search, regex);
+    const { test } = page.searchTest;
+    const finish = (found: Found | null) => {
+      graph.found = found;
+      graph.redraw();
+      renderSearch(page);
+      renderPath(page);
+      page.report();
+    };
+    this.job.cancel();
+    if (!test || !graph.tree) return finish(null);
+    this.job.start(searchTree(graph.tree, names, mergeProcesses, test), finish);
+  }
+
+  /** To the next match of what is shown, or the one before: a box, a row, a hot line. */
+  step(direction: number): void {
+    const { page } = this;
+    switch (page.state.tab) {
+      case "source": return page.sourceView.step(direction);
+      case "table": return this.stepRows(() => page.table.step(direction));
+      case "sandwich": return this.stepRows(() => page.sandwich.step(direction));
+      case "timeline": return;
+      case "tree": return this.stepBoxes(direction, page.graph, (tree, node) => { if (tree === page.tree) page.callTree.reveal(node); });
+      case "graph": return this.stepBoxes(direction, page.graph, (tree, node) => this.show(page.graph, tree, node, (zoom) => page.zoom(zoom)));
+      case "difference": {
+        const { difference } = page;
+        return this.stepBoxes(direction, difference.graph, (tree, node) => this.show(difference.graph, tree, node, (zoom) => difference.zoom(zoom)));
+      }
+    }
+  }
+
+  /** Rows are those that match. */
+  private stepRows(step: () => [at: number, count: number]): void {
+    if (!this.page.searchTest.test) return;
+    const [at, count] = step();
+    if (count > 0) announce(`row ${at + 1} of ${count}`);
+  }
+
+  private stepBoxes(direction: number, graph: FlameGraph, show: (tree: Tree, node: number) => void): void {
+    const { found, tree } = graph;
+    if (!found || !tree || found.tops.length === 0) return;
+    const count = found.tops.length;
+    const at = found.at < 0 && direction < 0 ? count - 1 : (found.at + direction + count) % count;
+    const node = found.tops[at];
+    show(tree, node);
+    // Another zoom may have been another search.
+    if (graph.found) graph.found.at = at;
+    renderSearch(this.page);
+    announce(`match ${at + 1} of ${count}: ${this.page.names.searchText(tree.entry[node], this.page.state.mergeProcesses).slice(0, 300)}`);
+  }
+
+  /** Outlines a match, and zooms so far that it can be seen. */
+  private show(graph: FlameGraph, tree: Tree, node: number, zoomTo: (node: number) => void): void {
+    let zoom = node;
+    while (zoom > 0 && tree.total[zoom] < tree.total[node] * 12) zoom = tree.parent[zoom];
+    const top = graph.zoom;
+    const inside = tree.start[node] >= tree.start[top] && tree.start[node] < tree.start[top] + tree.total[top] && tree.depth[node] >= tree.depth[top];
+    const wide = tree.total[node] / tree.total[top] * graph.width > 24;
+    if (!inside || !wide) zoomTo(zoom);
+    this.page.select(node);
+  }
+}
