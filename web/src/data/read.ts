@@ -71,9 +71,35 @@ export function* parseSteps(buffer: ArrayBuffer): Steps<Profile> {
   return { ...head, ...yield* readColumns(buffer, 8 + headLength, head.columns) } as unknown as Profile;
 }
 
+/** What deflate makes of a byte, at most. */
+const MOST_INFLATED = 1032;
+
+/** What was compressed: as long as the end of gzip says, unless that is wrong. Read piece by piece into one place, which takes
+ * half the time of a response of the stream. */
+export async function inflate(packed: Uint8Array<ArrayBuffer>): Promise<ArrayBuffer> {
+  const size = packed.length < 4 ? 0 : new DataView(packed.buffer, packed.byteOffset + packed.length - 4).getUint32(0, true);
+  let bytes = new Uint8Array(Math.min(size, packed.length * MOST_INFLATED));
+  const { readable, writable } = new DecompressionStream("gzip");
+  const writer = writable.getWriter(), reader = readable.getReader();
+  // What is wrong with the data is told by the reader, too.
+  writer.write(packed).catch(() => undefined);
+  writer.close().catch(() => undefined);
+  let at = 0;
+  for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
+    const { value } = piece;
+    if (at + value.length > bytes.length) {
+      const wider = new Uint8Array((at + value.length) * 2);
+      wider.set(bytes.subarray(0, at));
+      bytes = wider;
+    }
+    bytes.set(value, at);
+    at += value.length;
+  }
+  return at === bytes.length ? bytes.buffer : bytes.slice(0, at).buffer;
+}
+
 export async function readProfile(element: Element): Promise<Profile> {
   const packed = decodeBase64((element.textContent ?? "").trim());
   element.remove();
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return parseProfile(await new Response(stream).arrayBuffer());
+  return parseProfile(await inflate(packed));
 }

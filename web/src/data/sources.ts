@@ -2,7 +2,7 @@
 // or asked for one by one while a recording goes on.
 
 import type { Profile, SourceText } from "./profile";
-import { decodeBase64 } from "./read";
+import { decodeBase64, inflate } from "./read";
 
 /** What a server says that has not read the file yet. */
 const NO_CONTENT = 204;
@@ -11,8 +11,7 @@ async function readBlock(): Promise<SourceText[]> {
   const element = document.getElementById("sources");
   const packed = element?.textContent?.trim() ?? "";
   if (packed === "") return [];
-  const stream = new Blob([decodeBase64(packed)]).stream().pipeThrough(new DecompressionStream("gzip"));
-  const files = await new Response(stream).json() as SourceText[];
+  const files = JSON.parse(new TextDecoder().decode(await inflate(decodeBase64(packed)))) as SourceText[];
   element?.remove();
   return files;
 }

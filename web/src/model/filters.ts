@@ -141,9 +141,8 @@ export function* weighSteps(source: Source, selection: Selection): Steps<Float64
   const { samples: { node, weight } } = source, { from, to, test } = selection;
   // Written out: this is the way to the first picture.
   yield* inChunks(to - from, CHUNK, (first, end) => {
-    for (let at = from + first; at < from + end; at++) {
-      if (test === null || test(at)) self[node[at]] += weight ? weight[at] : 1;
-    }
+    if (test === null && !weight) for (let at = from + first; at < from + end; at++) self[node[at]]++;
+    else for (let at = from + first; at < from + end; at++) if (test === null || test(at)) self[node[at]] += weight ? weight[at] : 1;
   });
   return self;
 }

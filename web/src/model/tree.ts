@@ -3,7 +3,7 @@
 import { KIND_INTERPRETER, KIND_KERNEL, KIND_NATIVE } from "./kinds";
 import { Merger } from "./merger";
 import type { Names } from "./names";
-import { LEVEL_FRAME, LEVEL_PROCESS, LEVEL_ROOT, LEVEL_THREAD, type Source } from "./source";
+import { LEVEL_FRAME, LEVEL_PROCESS, LEVEL_ROOT, type Source } from "./source";
 import { finish, inChunks, part, type Steps } from "./steps";
 
 export type Deed = "focus" | "hide" | "collapse" | "recursion";
@@ -75,17 +75,20 @@ function* sourceEntries(source: Source, names: Names, shape: Shape): Steps<Int32
     });
   }
   const entries = new Int32Array(source.size);
-  const entryOf = (level: number, row: number): number => {
+  const above = (level: number, row: number): number => {
     switch (level) {
       case LEVEL_ROOT: return 0;
       case LEVEL_PROCESS: return shape.processes ? names.process(row, shape.mergeProcesses) : -1;
-      case LEVEL_THREAD: return shape.threads ? names.firstThread + row : -1;
+      default: return shape.threads ? names.firstThread + row : -1;
     }
-    const entry = ofFunction[functions[row]];
-    return shape.lines && entry >= 0 && entry < names.firstFrame ? names.firstFrame + row : entry;
   };
+  const ofFrame = Int32Array.from(functions, (of, row) => {
+    const entry = ofFunction[of];
+    return shape.lines && entry >= 0 && entry < names.firstFrame ? names.firstFrame + row : entry;
+  });
+  const { level, row } = source;
   yield* inChunks(source.size, CHUNK, (from, to) => {
-    for (let node = from; node < to; node++) entries[node] = entryOf(source.level[node], source.row[node]);
+    for (let node = from; node < to; node++) entries[node] = level[node] === LEVEL_FRAME ? ofFrame[row[node]] : above(level[node], row[node]);
   });
   return entries;
 }

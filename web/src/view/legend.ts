@@ -16,8 +16,11 @@ const MOST = 8;
 /** The share of each kind is that of the frame that was running, so the shares add up to the whole. */
 function kindShares(page: Page): Float64Array {
   const shares = new Float64Array(KIND_NAMES.length);
-  const { tree, names } = page;
-  for (let node = 0; node < tree.size; node++) shares[names.kind(tree.entry[node])] += tree.self[node];
+  const { tree: { size, entry, self }, names } = page;
+  // Of each entry first: there are many more nodes than entries.
+  const ofEntry = new Float64Array(names.size);
+  for (let node = 0; node < size; node++) ofEntry[entry[node]] += self[node];
+  ofEntry.forEach((amount, at) => { if (amount > 0) shares[names.kind(at)] += amount; });
   return shares;
 }
 
