@@ -28,6 +28,8 @@ export class Sources {
   private block: Promise<void> | null = null;
   private isReady = false;
   private profile: Profile | null = null;
+  /** The text of which a line was asked for last. */
+  private split: { text: SourceText; lines: string[] } | null = null;
 
   /** `onMore` is called when there is more than before. */
   constructor(private readonly onMore: () => void) {}
@@ -38,6 +40,15 @@ export class Sources {
     const text = this.texts.get(path);
     if (!text && profile.served?.sources === "asked" && !this.missing.has(path) && !hasNoFile(path)) void this.ask(path);
     return text ?? null;
+  }
+
+  /** One line of a file whose text is here already and as it was when it was recorded; else nothing, and nobody is asked. */
+  line(profile: Profile, path: string, line: number): string {
+    this.learn(profile);
+    const text = this.texts.get(path);
+    if (!text || text.changed_since) return "";
+    if (this.split?.text !== text) this.split = { text, lines: text.text.split(/\r\n|\r|\n/) };
+    return this.split.lines[line - 1] ?? "";
   }
 
   /** Why there is no text; `null` while it may yet come. */

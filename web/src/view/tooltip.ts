@@ -55,7 +55,9 @@ export class Tooltip {
     parts.push(this.amounts(tree, node, zoom));
     if (kind === KIND_PYTHON && !state.lines && tree === this.page.tree) {
       const row = names.functionRow(entry);
-      parts.push(...renderLines(this.page, this.page.linesOf(row, node), LINES_SHOWN));
+      const { profile, sourceView: { sources } } = this.page;
+      const path = profile.strings[profile.function_file[row]] ?? "";
+      parts.push(...renderLines(this.page, this.page.linesOf(row, node), LINES_SHOWN, (line) => sources.line(profile, path, line)));
     }
     return parts;
   }
@@ -91,17 +93,23 @@ export class Tooltip {
   }
 }
 
-/** Where in a function the time goes: a line has total while it waits for what it calls. */
-export function renderLines(page: Page, lines: LineSum[], most: number): HTMLElement[] {
+/** Longer lines of source are cut. */
+const LONGEST_LINE = 120;
+
+/** Where in a function the time goes: a line has total while it waits for what it calls; `text` is what stands on it. */
+export function renderLines(page: Page, lines: LineSum[], most: number, text: (line: number) => string = () => ""): HTMLElement[] {
   const shown = lines.slice(0, most);
   if (shown.length === 0 || (lines.length === 1 && shown[0].line === 0)) return [];
   const table = element("table", {}, element("tr", {},
     element("th", {}, lines.length > shown.length ? `Top ${shown.length} of ${lines.length} lines` : "Lines"),
     element("th", {}, "total"), element("th", {}, "self")));
   for (const { line, total, self } of shown) {
-    table.append(element("tr", {},
+    const row = element("tr", {},
       element("th", {}, line === 0 ? "unknown" : `line ${line}`),
-      element("td", {}, page.scale.share(total)), element("td", {}, page.scale.share(self))));
+      element("td", {}, page.scale.share(total)), element("td", {}, page.scale.share(self)));
+    const source = printable(text(line).trim().slice(0, LONGEST_LINE));
+    if (source) row.append(element("td", { class: "code" }, source));
+    table.append(row);
   }
   return [element("div", { class: "lines" }, table)];
 }

@@ -36,6 +36,18 @@ async function shownLines(page: Page): Promise<Shown[]> {
 describe.skipIf(!executable)("the source view", () => {
   afterAll(closeBrowser);
 
+  test("gives the tooltip the text of its lines", async () => {
+    const { page, close } = await openFile(writePage("tooltip", pageOf(dataOf(samples()), sources)));
+    const { x, y } = await boxCentre(page, "work");
+    // The text is read when it is first wanted; who looks again sees it.
+    await expect.poll(async () => {
+      await page.mouse.move(5, 5);
+      await page.mouse.move(x, y);
+      return await page.locator("#tooltip .lines").innerText();
+    }).toMatch(/line 5\s+70\.0 %\s+40\.0 %\s+return zlib\.compress\(data\)/);
+    await close();
+  });
+
   test("lists files by whose they are, and shows figures, expressions, callers and callees", async () => {
     const { page, close } = await openFile(writePage("source", pageOf(dataOf(samples()), sources)));
     await page.click("#source-tab");

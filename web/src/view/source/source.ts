@@ -45,7 +45,7 @@ export class SourceView {
   private readonly known = new Question<Files>();
   private readonly figures = new Question<Figures>();
   private readonly calls = new Question<{ callers: Call[]; callees: Call[] }>();
-  private readonly sources: Sources;
+  readonly sources: Sources;
   private shown = -1;
   private hottest = 0;
   private revealed = "";
