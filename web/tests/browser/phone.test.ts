@@ -59,7 +59,7 @@ describe.skipIf(!executable)("a phone", () => {
       const at = (part: number) => ({ x: box.x + box.width * part, y: box.y + box.height / 2 });
       await drag(page, at(from), at(to));
     };
-    await across(".lane-canvas", 0.25, 0.75);
+    await across(".lane-canvas", 0.2, 0.7);
     expect(await window()).toEqual([1, 4]);
     await page.click(".chip-close >> nth=-1");
     expect(await window()).toBe(null);
