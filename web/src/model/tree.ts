@@ -331,6 +331,21 @@ export function findNode(tree: Tree, depth: number, value: number): number {
   return low;
 }
 
+/** The same at or behind a node of the level, up to the level's end: what is near is found soon. */
+export function findNodeFrom(tree: Tree, from: number, end: number, value: number): number {
+  const { start, total } = tree;
+  if (from >= end || start[from] + total[from] > value) return from;
+  let low = from, step = 1;
+  for (; low + step < end && start[low + step] + total[low + step] <= value; step *= 2) low += step;
+  let high = Math.min(low + step, end);
+  low++;
+  while (low < high) {
+    const middle = low + high >>> 1;
+    if (start[middle] + total[middle] > value) high = middle; else low = middle + 1;
+  }
+  return low;
+}
+
 /** The entries from the root to a node: they name it in any tree of the same profile. */
 export function pathTo(tree: Tree, node: number): number[] {
   const path = [];

@@ -3,7 +3,7 @@
 import { KIND_INCOMPLETE } from "../model/kinds";
 import type { Names } from "../model/names";
 import { isMatch, type Found } from "../model/search";
-import { findNode, type Tree } from "../model/tree";
+import { findNode, findNodeFrom, type Tree } from "../model/tree";
 import type { Colors } from "./colors";
 import { element } from "./dom";
 import { TextFitter } from "./text";
@@ -212,7 +212,7 @@ export class FlameGraph {
         node++;
       } else {
         // Everything up to the next whole pixel is one sliver.
-        const next = to >= Math.floor(x) + 1 ? node + 1 : findNode(tree, depth, left + (Math.floor(x) + 1) * pixel);
+        const next = to >= Math.floor(x) + 1 ? node + 1 : findNodeFrom(tree, node, end, left + (Math.floor(x) + 1) * pixel);
         this.addSliver(tree, colors, node, Math.max(node + 1, next), x, top);
         node = Math.max(node + 1, next);
       }

@@ -5,7 +5,7 @@ import { compileSearch, searchTree } from "../../src/model/search";
 import { calleesOf, callersOf, sumBy, sumLines, totalsOf } from "../../src/model/sums";
 import { finish } from "../../src/model/steps";
 import { buildTimeTree } from "../../src/model/time_tree";
-import { buildTree, findNode, findPath, pathTo, type Shape, type Tree } from "../../src/model/tree";
+import { buildTree, findNode, findNodeFrom, findPath, pathTo, type Shape, type Tree } from "../../src/model/tree";
 import { profileOf, type Known, type SampleText } from "../made_up";
 
 /** The tree as text: name, total, self; children inside. */
@@ -71,6 +71,18 @@ describe("the tree", () => {
     expect(findPath(tree, pathTo(tree, node))).toBe(node);
     const deeper = treeOf(known, { native: false });
     expect(known.names.name(deeper.entry[findPath(deeper, pathTo(tree, node))])).toBe("g");
+  });
+
+  test("finds by position from any node on what a search of the whole level finds", () => {
+    const { source, names, state } = profileOf(Array.from({ length: 400 }, (_, at): SampleText =>
+      ({ stack: ["p:main@/a.py:1", `p:f${at * 7919 % 137}@/a.py:2`, `n:g${at % 5}@libz.so`] })));
+    const tree = buildTree(source, names, { ...state, native: true }, weigh(source, select(source, names, [], null)));
+    for (let depth = 0; depth < tree.height; depth++) {
+      const [first, end] = [tree.levels[depth], tree.levels[depth + 1]];
+      for (let from = first; from <= end; from += 3) {
+        for (const value of [-1, 0, 0.5, 7, 133.25, 399, 400, 500]) expect(findNodeFrom(tree, from, end, value)).toBe(Math.max(from, findNode(tree, depth, value)));
+      }
+    }
   });
 
   test("weighs in nanoseconds when samples weigh differently", () => {
