@@ -5,7 +5,7 @@ mod live;
 mod web;
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -133,16 +133,7 @@ fn the_page_agrees(interpreter: &Interpreter) -> Result<()> {
         let arguments: Vec<&str> = compared.iter().map(String::as_str).collect();
         run_viperf(&[&arguments, options, &["-o"]].concat(), file)?;
     }
-    let taking = output_folder().join("page_gil.folded");
-    std::fs::write(&taking, TAKING_THE_GIL)?;
-    let [gil, functions] = ["html", "json"].map(|extension| taking.with_extension(extension));
-    run_viperf(&["convert", &taking.to_string_lossy(), "-o"], &gil)?;
-    let report = Command::new(viperf_binary()?)
-        .args(["report", &taking.to_string_lossy(), "--json", "-n", "100"])
-        .stdin(Stdio::null())
-        .output()?;
-    ensure!(report.status.success(), "no report of {taking:?}");
-    std::fs::write(&functions, &report.stdout)?;
+    let [gil, functions] = taking_the_gil()?;
     web::test_in_browser(&web::Written {
         gil: [&gil, &functions],
         page: &page,
@@ -150,6 +141,22 @@ fn the_page_agrees(interpreter: &Interpreter) -> Result<()> {
         source: &source,
         difference: [&difference, &figures],
     })
+}
+
+/// The page of [`TAKING_THE_GIL`], and what `viperf report --json` says of it.
+fn taking_the_gil() -> Result<[PathBuf; 2]> {
+    let taking = output_folder().join("page_gil.folded");
+    std::fs::write(&taking, TAKING_THE_GIL)?;
+    let [page, functions] = ["html", "json"].map(|extension| taking.with_extension(extension));
+    let name = taking.to_string_lossy();
+    run_viperf(&["convert", &name, "-o"], &page)?;
+    let report = Command::new(viperf_binary()?)
+        .args(["report", &name, "--json", "-n", "100"])
+        .stdin(Stdio::null())
+        .output()?;
+    ensure!(report.status.success(), "no report of {name}");
+    std::fs::write(&functions, &report.stdout)?;
+    Ok([page, functions])
 }
 
 fn run_viperf(arguments: &[&str], output: &Path) -> Result<()> {
