@@ -180,6 +180,23 @@ fn attach(
     Ok(budget)
 }
 
+/// The programs, which learn from here on what processes do.
+fn load_sampler(
+    options: &RecordOptions,
+    control_group: Option<&Path>,
+) -> Result<Sampler, RecordError> {
+    let mut sampler = Sampler::load_for(
+        options.clock,
+        configure(options, control_group.is_some()),
+        options.max_memory,
+    )?;
+    if let Some(folder) = control_group {
+        targets::choose_control_group(folder, &sampler)?;
+    }
+    sampler.follow_processes()?;
+    Ok(sampler)
+}
+
 impl<'run> Recorder<'run> {
     fn start(options: &'run RecordOptions, handover: &'run Handover) -> Result<Self, RecordError> {
         let called = Instant::now();
@@ -187,16 +204,8 @@ impl<'run> Recorder<'run> {
             return Err(RecordError::PidNamespace);
         }
         let control_group = control_group_target::find_folder(&options.target)?;
-        let mut sampler = Sampler::load_for(
-            options.clock,
-            configure(options, control_group.is_some()),
-            options.max_memory,
-        )?;
-        if let Some(folder) = &control_group {
-            targets::choose_control_group(folder, &sampler)?;
-        }
+        let mut sampler = load_sampler(options, control_group.as_deref())?;
         let mut recording = Recording::new(&handover.generated);
-        sampler.follow_processes()?;
         let mut readers = Readers {
             sampler: &mut sampler,
             executables: &mut recording.executables,
