@@ -23,8 +23,11 @@ pub fn read_partially(
     wanted: impl Fn(&str, &[&str]) -> bool,
     mut read_at: impl FnMut(u64, &mut [u8]) -> bool,
 ) -> Option<Vec<u8>> {
-    // A sparse file can be as large as it likes, and what asks for more zeros than there can be ends the program.
-    Vec::<u8>::new().try_reserve_exact(length).ok()?;
+    // A sparse file can be as large as it likes, and what asks for more zeros than there can be ends the program. Asked for
+    // other files, too, this would have the allocator keep their memory, so that zeros would cost some.
+    if length as u64 > MAX_WANTED_BYTES {
+        Vec::<u8>::new().try_reserve_exact(length).ok()?;
+    }
     let mut bytes = vec![0; length];
     let mut read = |bytes: &mut Vec<u8>, offset: u64, size: u64| {
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(length);
