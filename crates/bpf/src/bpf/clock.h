@@ -38,6 +38,10 @@ struct bpf_raw_tracepoint_args {
 	__u64 args[1];
 };
 
+/* Each with zeros up to its end: Linux 6.1 does not see that a comparison ends with the shorter one. Before Linux 6.8 it has the
+ * second name: <https://github.com/torvalds/linux/commit/dba428a67b40>. */
+static const char tick_names[][FUNCTION_NAME_BYTES] = {"tick_nohz_handler", "tick_sched_timer"};
+
 static __always_inline int is_name(const char *name, const char *wanted)
 {
 	for (int i = 0; i < FUNCTION_NAME_BYTES; i++) {
@@ -49,14 +53,13 @@ static __always_inline int is_name(const char *name, const char *wanted)
 	return 0;
 }
 
-/* Until the first tick has come, the names of all functions are looked at. The tick's is called tick_sched_timer before Linux
- * 6.8: <https://github.com/torvalds/linux/commit/dba428a67b40>. */
+/* Until the first tick has come, the names of all functions are looked at. */
 static __noinline int is_function_of_tick(u64 function)
 {
 	char name[FUNCTION_NAME_BYTES] = {};
 
 	BPF_SNPRINTF(name, sizeof(name), "%ps", function);
-	if (!is_name(name, "tick_nohz_handler") && !is_name(name, "tick_sched_timer"))
+	if (!is_name(name, tick_names[0]) && !is_name(name, tick_names[1]))
 		return 0;
 	tick_function = function;
 	return 1;
