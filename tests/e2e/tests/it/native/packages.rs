@@ -129,8 +129,8 @@ pub(super) const COMPILING: [Program; 3] = [
                 "l:libc > l:libc > l:libjax_common > ... > l:libjax_common > l:[generated > ...",
             ],
         )],
-        // A tenth of the time or less is in it, and a busy machine gives few samples.
-        seconds: 4,
+        // As little as a fiftieth of the time is in it, and a busy machine gives few samples.
+        seconds: 8,
         ..PROGRAM
     },
 ];
