@@ -154,7 +154,7 @@ pub(crate) struct Builder {
 impl Builder {
     pub(crate) fn new(options: &RecordOptions, generating: Arc<GeneratedNames>) -> Self {
         Self {
-            names: Names::new(options.inlined_functions, generating),
+            names: Names::new(options, generating),
             profile: Profile {
                 information: information(options),
                 ..Profile::default()

@@ -44,6 +44,7 @@ pub fn record(
     observer: &mut dyn Observer,
 ) -> Result<Outcome, RecordError> {
     observer.progress(&Progress::starting());
+    viperf_process::give_freed_memory_back();
     let handover = Handover::default();
     thread::scope(|scope| {
         let _abandon = AbandonOnDrop(&handover);

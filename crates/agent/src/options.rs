@@ -54,8 +54,8 @@ pub struct RecordOptions {
     /// How often the observer gets the profile as it has grown; `None` to make the profile at the end. Names of addresses are
     /// looked up at each step, so a profile that nobody looks at while it grows costs the machine less. Default is `None`.
     pub grow_every: Option<Duration>,
-    /// Bytes that unwind rows may take; those that were not needed for the longest time make room for others. Default is
-    /// [`DEFAULT_MAX_MEMORY`].
+    /// Bytes that unwind rows may take; those that were not needed for the longest time make room for others. Tables of symbols
+    /// may take half as many. Default is [`DEFAULT_MAX_MEMORY`].
     pub max_memory: usize,
     /// The part of the CPU time of all CPUs, 0 to 1, that recording may cost, in the kernel and in viperf: the rate is lowered
     /// to keep it, to one sample a second at the least, and comes back when there is room. Default is `None`: no limit.

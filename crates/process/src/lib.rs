@@ -60,7 +60,8 @@ pub use mappings::{Mapping, MappingKind, parse_mappings, read_mappings};
 pub use memory::read_memory;
 pub use memory_reader::MemoryReader;
 pub use own_usage::{
-    OwnUsage, Priority, raise_open_file_limit, read_map_memory, read_own_usage, set_priority,
+    OwnUsage, Priority, give_freed_memory_back, raise_open_file_limit, read_map_memory,
+    read_own_usage, set_priority,
 };
 pub use process_list::{descendants, list_children, list_processes, list_threads};
 pub use program_title::describe_program;

@@ -56,6 +56,25 @@ pub fn raise_open_file_limit() {
     }
 }
 
+/// Has memory that the calling process no longer needs given back to the machine, from now on; for a process that runs for
+/// long, before it starts threads.
+///
+/// The C library's allocator keeps what was freed: after a large block has been freed, others of that size (up to 32 MiB)
+/// come from the thread's own pool, between small blocks that stay. Of a hundred libraries whose tables are read one after
+/// the other hundreds of megabytes would be kept so.
+pub fn give_freed_memory_back() {
+    #[cfg(target_env = "gnu")]
+    {
+        const LARGE: libc::c_int = 256 << 10;
+        const UNUSED_AT_THE_END: libc::c_int = 1 << 20;
+        // SAFETY: mallopt takes two integers and changes only how later blocks are allocated; it locks what it changes.
+        unsafe {
+            libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
+            libc::mallopt(libc::M_TRIM_THRESHOLD, UNUSED_AT_THE_END);
+        }
+    }
+}
+
 /// How the calling thread stands beside the others of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Priority {

@@ -36,7 +36,7 @@
 //! too; a second time 0.01 s, 0.06 s and 0.11 s (release build, files in the page cache).
 //! The tables are kept for the next call, lines are looked up anew. So lines are on by default, and inlined functions
 //! are not because of the frames that they add.
-//! Files that were used are kept open as long as they hold no more than 256 MB together.
+//! Files that were used are kept open as long as they hold no more than [`Options::largest_cache`] together.
 //! The figures are from `cargo run --release --example measure`.
 //!
 //! The files read here belong to the profiled program and are hostile: what goes wrong, a panic of the DWARF parser
@@ -157,6 +157,9 @@ pub struct Options {
     pub inlined_functions: bool,
     /// DWARF of more bytes than this, decompressed, is not read. Default is 1 GiB.
     pub largest_debug_information: u64,
+    /// Bytes that the tables of opened files may take together before the file used longest ago is closed; the one that is
+    /// being used stays open, however large. Default is 256 MiB.
+    pub largest_cache: usize,
 }
 
 impl Default for Options {
@@ -165,6 +168,7 @@ impl Default for Options {
             native_lines: true,
             inlined_functions: false,
             largest_debug_information: 1 << 30,
+            largest_cache: 256 << 20,
         }
     }
 }

@@ -21,8 +21,6 @@ use crate::{NativeFile, NativeSymbol, NoSymbol, Options};
 
 type Symbols = Vec<Result<NativeSymbol, NoSymbol>>;
 
-/// What opened files may hold in memory together before the one used longest ago is closed.
-const LARGEST_CACHE: usize = 256 << 20;
 /// Every open file holds a few descriptors.
 const MOST_OPEN_FILES: usize = 64;
 
@@ -113,7 +111,7 @@ impl NativeFiles {
         let mut held = 0;
         let kept = opened.iter().position(|(_, file)| {
             held += file.bytes();
-            held > LARGEST_CACHE
+            held > self.options.largest_cache
         });
         // The file just used stays, however large.
         let kept = kept.unwrap_or(MOST_OPEN_FILES).clamp(1, MOST_OPEN_FILES);

@@ -74,7 +74,8 @@ impl Fixture {
     /// Ends the program and returns what it measured.
     ///
     /// # Errors
-    /// It does not end within two minutes (it may be one of hundreds that want the same processor), or its last line is not what a fixture prints.
+    /// It does not end within two minutes (it may be one of hundreds that want the same processor), or its last line is not
+    /// what a fixture prints.
     pub fn stop(mut self) -> Result<Measured> {
         // A program that has ended by itself has its last line in the pipe all the same.
         kill_process(pid(&self.child)?, Signal::TERM).ok();

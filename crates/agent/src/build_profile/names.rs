@@ -10,10 +10,14 @@ use viperf_symbolize::{KernelSymbol, NativeSymbol, Options};
 
 use super::clerk::{Answer, Clerk, Question, Symbols};
 use crate::{
+    RecordOptions,
     generated_code::GeneratedNames,
     named_file::NamedFile,
     stacks::{RawFrame, RawStack},
 };
+
+/// Tables of symbols may take so much less than unwind rows.
+const PART_FOR_SYMBOLS: usize = 2;
 
 /// Every name that the stacks have needed so far.
 #[derive(Debug)]
@@ -47,10 +51,11 @@ struct Addresses {
 }
 
 impl Names {
-    pub(super) fn new(inlined_functions: bool, generating: Arc<GeneratedNames>) -> Self {
+    pub(super) fn new(options: &RecordOptions, generating: Arc<GeneratedNames>) -> Self {
         Self {
             options: Options {
-                inlined_functions,
+                inlined_functions: options.inlined_functions,
+                largest_cache: options.max_memory / PART_FOR_SYMBOLS,
                 ..Options::default()
             },
             generating,
