@@ -129,7 +129,10 @@ impl Executables {
         }
     }
 
-    fn insert(&mut self, identity: Identity, executable: Executable) -> u32 {
+    fn insert(&mut self, identity: Identity, mut executable: Executable) -> u32 {
+        // Nearly all have the same one.
+        let held = self.all.iter().filter_map(|other| other.root.as_ref());
+        executable.root = executable.root.map(|root| root.shared_with(held));
         self.all.push(executable);
         let number = self.all.len() as u32;
         self.numbers.insert(identity, number);

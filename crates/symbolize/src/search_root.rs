@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, openat, openat2, statx};
 
 /// The root folder of a mount namespace or a chroot, held open.
 ///
@@ -24,6 +24,9 @@ pub struct SearchRoot {
     directory: Arc<OwnedFd>,
     /// Device and inode number.
     identity: (u64, u64),
+    /// The mount that it was reached by: another one has other file systems below it. No other mount has its number while the
+    /// folder is held open. Not known before Linux 5.8.
+    mount: Option<u64>,
 }
 
 /// Two that were opened by different names, or for different processes, are equal if they are one folder.
@@ -66,10 +69,23 @@ impl SearchRoot {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = File::from(openat(CWD, path, flags, Mode::empty())?);
         let metadata = directory.metadata()?;
+        let wanted = StatxFlags::MNT_ID;
+        let told = statx(&directory, "", AtFlags::EMPTY_PATH, wanted).ok();
+        let told = told.filter(|told| told.stx_mask & wanted.bits() != 0);
         Ok(Self {
             directory: Arc::new(directory.into()),
             identity: (metadata.dev(), metadata.ino()),
+            mount: told.map(|told| told.stx_mnt_id),
         })
+    }
+
+    /// This root, held open once with those of `held` that are the same folder by the same mount.
+    #[must_use]
+    pub fn shared_with<'a>(self, held: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut held = held.into_iter();
+        let same =
+            held.find(|other| self == **other && self.mount.is_some() && self.mount == other.mount);
+        same.cloned().unwrap_or(self)
     }
 
     /// Device and inode number.
@@ -185,6 +201,30 @@ mod tests {
         let by_number = SearchRoot::of_process(std::process::id()).unwrap();
         assert_eq!(own, by_number);
         assert!(SearchRoot::of_process(u32::MAX).is_err());
+    }
+
+    #[test]
+    fn a_root_that_is_held_already_is_held_once() {
+        let own = SearchRoot::own().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let other = SearchRoot::open(folder.path()).unwrap();
+        let again = SearchRoot::own().unwrap().shared_with([&other, &own]);
+        assert_eq!(
+            Arc::ptr_eq(&again.directory, &own.directory),
+            own.mount.is_some()
+        );
+        let elsewhere = SearchRoot {
+            mount: own.mount.map(|mount| mount + 1),
+            ..SearchRoot::own().unwrap()
+        };
+        assert!(!Arc::ptr_eq(
+            &elsewhere.shared_with([&own]).directory,
+            &own.directory
+        ));
+        assert!(!Arc::ptr_eq(
+            &other.shared_with([&own]).directory,
+            &own.directory
+        ));
     }
 
     #[test]
