@@ -15,7 +15,7 @@ const PROGRAM: &str = "\
 import os
 
 
-def spin():
+def turn_the_handle():
     total = 0
     for number in range(20000):
         total += number  # the line to keep
@@ -23,10 +23,10 @@ def spin():
 
 
 while os.path.exists(__file__):
-    spin()
+    turn_the_handle()
 ";
 
-/// As a page does: asks for the profile until the file is in it, then for its text until that has been read.
+/// As a page does: asks for the profile until a function of the file is in it (the process is called by the same path), then for its text until that has been read.
 const READER: &str = "\
 import gzip, json, sys, time
 from urllib.parse import quote
@@ -52,7 +52,7 @@ def ask_until(what, is_there):
     sys.exit('%s: status %d, %d bytes' % (what, status, len(body)))
 
 
-ask_until('data?at=', lambda status, body: path.encode() in body)
+ask_until('data?at=', lambda status, body: path.encode() in body and b'turn_the_handle' in body)
 body = ask_until('source?path=' + quote(path), lambda status, body: status != 204)
 print(json.loads(body)['text'])
 ";
