@@ -115,14 +115,18 @@ enum Compared {
 
 type Captured = (CaptureRecord, StackCopy, Vec<u64>);
 
+const ENOUGH: usize = 1000;
+const LONGEST: Duration = Duration::from_secs(60);
+
 /// Samples with registers and stack, each beside what the kernel made of it.
 fn collect(sampler: &mut Sampler, time: Duration) -> Vec<Captured> {
     let mut slots: HashMap<(u32, u32), Vec<u64>> = HashMap::new();
     let mut last: HashMap<u32, Vec<u64>> = HashMap::new();
     let mut parts = Captures::default();
     let mut captures = Vec::new();
-    let end = Instant::now() + time;
-    while Instant::now() < end {
+    let start = Instant::now();
+    // The programs may hardly run on a busy machine.
+    while start.elapsed() < time || (captures.len() < ENOUGH && start.elapsed() < LONGEST) {
         for record in sampler
             .poll(Duration::from_millis(50), Vec::new())
             .records()
