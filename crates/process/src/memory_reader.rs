@@ -1,10 +1,6 @@
 //! Many reads of one process's memory.
 
-use std::{
-    cell::{OnceCell, RefCell},
-    collections::HashMap,
-    fs::File,
-};
+use std::{cell::RefCell, collections::HashMap, fs::File};
 
 use crate::{
     Pid, ProcessError,
@@ -20,13 +16,9 @@ const MOST_PAGES: usize = 1024;
 const LONGEST_OF_PAGES: usize = 16 * PAGE as usize;
 
 /// Reads one process's memory again and again within a short time, as [`read_memory`](crate::read_memory) does once.
-///
-/// What tells whether a page is there stays open meanwhile: it is half of the price of a read.
 #[derive(Debug)]
 pub struct MemoryReader {
     pid: Pid,
-    /// None if it cannot be opened: then every read may wait.
-    pagemap: OnceCell<Option<File>>,
     /// What has been read, where that is kept; without bytes where nothing could be read.
     pages: Option<RefCell<HashMap<u64, Option<Page>>>>,
 }
@@ -34,11 +26,7 @@ pub struct MemoryReader {
 impl MemoryReader {
     /// Reads what is asked for, each time anew.
     pub fn new(pid: Pid) -> Self {
-        Self {
-            pid,
-            pagemap: OnceCell::new(),
-            pages: None,
-        }
+        Self { pid, pages: None }
     }
 
     /// Reads whole pages, each once: for many short reads of places near each other, that need not see what changes meanwhile.
@@ -63,9 +51,7 @@ impl MemoryReader {
     /// Those of [`read_memory`](crate::read_memory); of a page that is kept, that it is not mapped, whatever the error was.
     pub fn read(&self, address: u64, bytes: &mut [u8]) -> Result<(), ProcessError> {
         let pages = self.pages.as_ref();
-        match pages
-            .filter(|pages| bytes.len() <= LONGEST_OF_PAGES && pages.borrow().len() < MOST_PAGES)
-        {
+        match pages.filter(|_| bytes.len() <= LONGEST_OF_PAGES) {
             Some(pages) => self.read_of_pages(&mut pages.borrow_mut(), address, bytes),
             None => self.read_anew(address, bytes),
         }
@@ -82,6 +68,9 @@ impl MemoryReader {
         let mut rest = bytes;
         while !rest.is_empty() {
             let page = next & !(PAGE - 1);
+            if pages.len() >= MOST_PAGES && !pages.contains_key(&page) {
+                return self.read_anew(next, rest);
+            }
             let known = pages.entry(page).or_insert_with(|| {
                 let mut read: Page = Box::new([0; PAGE as usize]);
                 let is_read = self.read_anew(page, read.as_mut_slice()).is_ok();
@@ -108,11 +97,11 @@ impl MemoryReader {
         read_if_it_comes(self.pid, address, bytes, is_there)
     }
 
+    /// What tells it is opened each time: it stays with the memory that the process had, and another process can keep that
+    /// alive across an exec, so that of a page that holds its readers back it would say that it is there.
     fn is_present(&self, address: u64, length: usize) -> bool {
-        let open = || File::open(format!("/proc/{}/pagemap", self.pid)).ok();
-        let pagemap = self.pagemap.get_or_init(open);
-        let pagemap = pagemap.as_ref();
-        pagemap.is_some_and(|pagemap| is_present(pagemap, address, length))
+        let pagemap = File::open(format!("/proc/{}/pagemap", self.pid));
+        pagemap.is_ok_and(|pagemap| is_present(&pagemap, address, length))
     }
 }
 

@@ -22,6 +22,8 @@ int name_kernel_functions(void *context)
 
 		if (!address)
 			break;
+		/* Should there be no text for it, it shall not have that of the call before. */
+		names[i][0] = 0;
 		BPF_SNPRINTF(names[i], KERNEL_NAME_BYTES, "%ps", address);
 	}
 	return 0;
