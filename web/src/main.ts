@@ -6,6 +6,7 @@ import { Follower } from "./data/follow";
 import type { Profile, Served } from "./data/profile";
 import { readProfile } from "./data/read";
 import { Page } from "./page";
+import { TABS } from "./state";
 import { renderEmpty, renderHead } from "./view/about";
 import { byId, element } from "./view/dom";
 import { ServedBar } from "./view/served";
@@ -86,8 +87,13 @@ async function follow(shown: Shown): Promise<void> {
     }
   };
   let shownSoFar = Promise.resolve();
-  /** One after the other, until there is nothing left to show, or it must not be shown now. */
-  const flush = () => shownSoFar = shownSoFar.then(showLatest);
+  /** One after the other, until there is nothing left to show, or it must not be shown now; whoever asked is told what went wrong. */
+  const flush = () => {
+    const next = shownSoFar.then(showLatest);
+    shownSoFar = next.catch(() => undefined);
+    return next;
+  };
+  const flushLater = () => { flush().catch(fail); };
   let isPressed = false;
   addEventListener("pointerdown", () => { isPressed = true; });
   for (const name of ["pointerup", "pointercancel", "blur"]) addEventListener(name, () => { isPressed = false; });
@@ -98,11 +104,11 @@ async function follow(shown: Shown): Promise<void> {
       await flush();
     },
     complain: (text) => bar.complain(text),
-    end: (reason) => { bar.end(reason); void flush(); },
+    end: (reason) => { bar.end(reason); flushLater(); },
   });
-  const bar = new ServedBar(() => void flush(), (file) => follower.choose(file));
+  const bar = new ServedBar(flushLater, (file) => follower.choose(file));
   // What came while a menu was open is shown once that is closed.
-  setInterval(() => void flush(), 300);
+  setInterval(flushLater, 300);
   await follower.run();
 }
 
@@ -117,10 +123,12 @@ async function main(): Promise<void> {
   Object.assign(document.documentElement.dataset, { readMs: (read - started).toFixed(1), loadMs: (performance.now() - started).toFixed(1) });
 }
 
-main().catch((error: unknown) => {
+function fail(error: unknown): never {
   document.documentElement.dataset.state = "failed";
   byId("message").replaceChildren(element("h2", {}, "The profile of this page cannot be read"), element("p", {}, String(error)));
   byId("message").hidden = false;
-  setHidden(["graph-panel"], true);
+  setHidden(TABS.map((tab) => `${tab}-panel`), true);
   throw error;
-});
+}
+
+main().catch(fail);

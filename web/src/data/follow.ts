@@ -80,33 +80,39 @@ export class Follower {
     for (let failures = 0; failures < MOST_FAILURES;) {
       this.waiting = new AbortController();
       const file = this.file;
-      try {
-        const query = new URLSearchParams({ at: this.position, ...file === null ? {} : { file } });
-        const response = await fetch(`data?${query}`, { signal: this.waiting.signal, cache: "no-store" });
-        if (response.status === 422) {
-          this.listener.complain(await response.text());
-          failures = 0;
-          await pause(RETRY_MS);
-        } else if (!response.ok) {
-          failures++;
-          await pause(RETRY_MS);
-        } else if (response.status !== 204) {
-          const more = await inSlices(parseSteps(await response.arrayBuffer()));
-          failures = 0;
-          const profile = more.served?.append && this.known ? await inSlices(appendSteps(this.known, more)) : more;
-          if (file !== this.file) continue;
-          const started = performance.now();
-          if (await this.take(profile, more.served)) return this.listener.end("ended");
-          await pause((performance.now() - started) * (1 / BUSY_PART - 1));
-        } else failures = 0;
-      } catch (error) {
-        if (this.waiting.signal.aborted) continue;
-        if (!(error instanceof TypeError)) throw error;
+      const answer = await this.ask(file);
+      if (file !== this.file || this.waiting.signal.aborted) continue;
+      if (!answer || (answer.status !== 422 && (answer.status < 200 || answer.status > 299))) {
         failures++;
         await pause(RETRY_MS);
+        continue;
+      }
+      failures = 0;
+      if (answer.status === 422) {
+        this.listener.complain(new TextDecoder().decode(answer.body));
+        await pause(RETRY_MS);
+      } else if (answer.status !== 204) {
+        const more = await inSlices(parseSteps(answer.body));
+        const profile = more.served?.append && this.known ? await inSlices(appendSteps(this.known, more)) : more;
+        if (file !== this.file) continue;
+        const started = performance.now();
+        if (await this.take(profile, more.served)) return this.listener.end("ended");
+        await pause((performance.now() - started) * (1 / BUSY_PART - 1));
       }
     }
     this.listener.end("gone");
+  }
+
+  /** `null` if nobody answers, or another file was chosen meanwhile. What fails here is the network; what fails elsewhere is not. */
+  private async ask(file: string | null): Promise<{ status: number; body: ArrayBuffer } | null> {
+    try {
+      const query = new URLSearchParams({ at: this.position, ...file === null ? {} : { file } });
+      const response = await fetch(`data?${query}`, { signal: this.waiting.signal, cache: "no-store" });
+      return { status: response.status, body: await response.arrayBuffer() };
+    } catch (error) {
+      if (this.waiting.signal.aborted || error instanceof TypeError) return null;
+      throw error;
+    }
   }
 
   /** Whether that was the last. */

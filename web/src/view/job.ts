@@ -48,14 +48,23 @@ export class Job {
   }
 
   /** What is done within the first slice is done when this returns; `wait` is told after each slice how much of the rest is. */
-  start<T>(steps: Steps<T>, done: (result: T) => void, wait: (part: number) => void = () => undefined): void {
+  start<T>(
+    steps: Steps<T>, done: (result: T) => void, wait: (part: number) => void = () => undefined, failed: (error: unknown) => void = (error) => { throw error; },
+  ): void {
     this.cancel();
     const turn = this.turn;
     const run = () => {
       if (turn !== this.turn) return;
       const until = endOfSlice();
-      let step = steps.next();
-      while (!step.done && performance.now() < until) step = steps.next();
+      let step;
+      try {
+        step = steps.next();
+        while (!step.done && performance.now() < until) step = steps.next();
+      } catch (error) {
+        // Nothing goes on any more, which the page must not be waiting for.
+        this.cancel();
+        return failed(error);
+      }
       if (step.done) {
         this.cancel();
         done(step.value);
@@ -71,7 +80,7 @@ export class Job {
 
   /** As a promise, which for what is given up is never kept. */
   run<T>(steps: Steps<T>): Promise<T> {
-    return new Promise((resolve) => { this.start(steps, resolve); });
+    return new Promise((resolve, reject) => { this.start(steps, resolve, undefined, reject); });
   }
 
   cancel(): void {
