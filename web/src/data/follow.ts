@@ -1,6 +1,7 @@
 // The data of a page that a server shows: asked for, and asked for again for as long as there may be more.
 
 import type { Steps } from "../model/steps";
+import { soon } from "../soon";
 import type { Profile, Served } from "./profile";
 import { parseSteps } from "./read";
 
@@ -55,7 +56,7 @@ async function inSlices<T>(steps: Steps<T>): Promise<T> {
   let step = steps.next();
   for (; !step.done; step = steps.next()) {
     if (performance.now() < until) continue;
-    await pause(0);
+    await new Promise<void>(soon);
     until = performance.now() + SLICE_MS;
   }
   return step.value;

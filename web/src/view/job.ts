@@ -1,6 +1,7 @@
 // Long work, a slice at a time, so that the page draws, scrolls and answers meanwhile.
 
 import type { Steps } from "../model/steps";
+import { soon } from "../soon";
 
 /** How long the page may work before it looks whether somebody wants something. */
 const SLICE_MS = 30;
@@ -16,16 +17,6 @@ function tell(): void {
 /** Gives up what is worked on: of a profile that is shown no more, nobody asks. */
 export function cancelJobs(): void {
   for (const job of running) job.cancel();
-}
-
-/** Messages come as soon as the page is free; timers of timers wait for four milliseconds each, and much longer in a tab that is not seen. */
-const channel = new MessageChannel();
-const waiting: (() => void)[] = [];
-channel.port1.onmessage = () => waiting.shift()?.();
-
-function soon(run: () => void): void {
-  waiting.push(run);
-  channel.port2.postMessage(null);
 }
 
 /** When the work of the current turn of the page began; 0 before any. What several jobs begin with at once shares one slice. */
