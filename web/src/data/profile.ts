@@ -122,8 +122,8 @@ export interface Profile extends Head {
   function_group: Uint32Array;
   /** Whose code it is: 0 the project's, 1 an installed package's, 2 the standard library's, 3 not Python. */
   function_origin: Uint8Array;
-  /** When it takes the GIL: 0 never, 1 always, 2 when the interpreter calls it, 3 when the eval loop does; 4 more for the interpreter's own. */
-  function_gil: Uint8Array;
+  /** When it takes the GIL: 0 never, 1 always, 2 when the interpreter calls it, 3 when the eval loop does; 4 more for the interpreter's own; not there where it is not known. */
+  function_gil?: Uint8Array;
   frame_function: Uint32Array;
   frame_line: Uint32Array;
   node_back: Uint32Array;

@@ -23,13 +23,13 @@ const CHUNK = 100_000;
 
 const found = new WeakMap<Source, Uint8Array | null>();
 
-/** What each node has to do with taking the GIL, found once for a profile; `null` if nothing in it takes the GIL. */
+/** What each node has to do with taking the GIL, found once for a profile; `null` if nothing in it takes the GIL, or that is not known. */
 export function* gilNodes(source: Source, names: Names): Steps<Uint8Array | null> {
   const known = found.get(source);
   if (known !== undefined) return known;
   const { frame_function: functions, function_kind: kinds, function_gil: gil } = names.profile;
-  const nodes = gil.some((each) => (each & WHEN) !== 0) ? new Uint8Array(source.size) : null;
-  if (nodes) yield* inChunks(source.size, CHUNK, (from, to) => {
+  const nodes = gil?.some((each) => (each & WHEN) !== 0) ? new Uint8Array(source.size) : null;
+  if (nodes && gil) yield* inChunks(source.size, CHUNK, (from, to) => {
     const { level, row, parent } = source;
     for (let node = Math.max(1, from); node < to; node++) {
       if (level[node] !== LEVEL_FRAME) continue;
@@ -63,7 +63,10 @@ export function* gilBy(
   yield* inChunks(source.size, CHUNK, (from, to) => {
     for (let node = from; node < to; node++) {
       if ((nodes[node] & COUNTS) === 0 || self[node] === 0) continue;
-      let step = tree.target[node];
+      // A node in no box is of its caller's if its own box was too small; outside a focus, the root is in no box either.
+      let shown = node;
+      while (shown > 0 && tree.target[shown] < 0) shown = source.parent[shown];
+      let step = tree.target[shown];
       while (step > 0 && names.kind(tree.entry[step]) !== KIND_PYTHON) step = tree.parent[step];
       if (step <= 0 || tree.depth[step] < tree.depth[top] || tree.start[step] < left || tree.start[step] >= right) continue;
       const row = key(tree.entry[step]);

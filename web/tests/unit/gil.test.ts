@@ -58,3 +58,20 @@ test("is what the filters, the zoom and hidden frames leave", () => {
 test("is not looked for where nothing takes the GIL", () => {
   expect(sums(of([[[MAIN, WORK, DEFLATE], 3]]))).toBe(null);
 });
+
+test("is not known where the data does not say what takes the GIL", () => {
+  const made = of([[[MAIN, WORK, TAKE], 3]]);
+  delete made.names.profile.function_gil;
+  expect(sums(made)).toBe(null);
+});
+
+test("of boxes that are too small is their callers', and not at all outside a focus", () => {
+  const made = of([[[MAIN, DEFLATE], 900], [[MAIN, WORK, TAKE], 2], [[MAIN, DEFLATE, WORK, TAKE, "k:futex"], 3], [[WORK, TAKE], 1]]);
+  const { tree, found } = sums(made, { minimum: 0.01 }) ?? {};
+  expect(Array.from(tree?.entry ?? [], (entry) => made.names.name(entry))).not.toContain("work");
+  expect(found?.(0)).toEqual({ main: 5 });
+  const inside = tree?.entry.findIndex((entry) => made.names.name(entry) === "deflate") ?? -1;
+  expect(found?.(inside)).toEqual({});
+  const row = made.names.profile.function_name.findIndex((_, at) => made.names.functionName(at) === "main");
+  expect(sums(made, { minimum: 0.01, transforms: [{ deed: "focus", row }] })?.found(0)).toEqual({ main: 5 });
+});
