@@ -33,8 +33,8 @@ export function connectControls(page: Page): void {
   const field = byId<HTMLInputElement>("search");
   field.addEventListener("input", () => page.update({ search: field.value }, "replace"));
   byId("search-regex").addEventListener("click", () => page.update({ regex: !page.state.regex }, "replace"));
-  byId("search-next").addEventListener("click", () => page.searching.step(1));
-  byId("search-previous").addEventListener("click", () => page.searching.step(-1));
+  byId("search-next").addEventListener("click", () => page.searching.step(1, true));
+  byId("search-previous").addEventListener("click", () => page.searching.step(-1, true));
   connectPointer(page, page.graph, (node) => page.zoom(node));
   connectMenus(page);
 }
@@ -139,7 +139,7 @@ export function connectKeys(page: Page, theme: Theme): void {
       if (event.key === "Escape") {
         target.blur();
         if (target.id === "search") page.update({ search: "" }, "replace");
-      } else if (event.key === "Enter" && target.id === "search") page.searching.step(event.shiftKey ? -1 : 1);
+      } else if (event.key === "Enter" && target.id === "search") page.searching.step(event.shiftKey ? -1 : 1, true);
       return;
     }
     const hasGraph = page.state.tab === "graph" || page.state.tab === "difference";

@@ -29,15 +29,15 @@ export class Searching {
     this.job.start(searchTree(graph.tree, names, mergeProcesses, test), finish);
   }
 
-  /** To the next match of what is shown, or the one before: a box, a row, a hot line. */
-  step(direction: number): void {
+  /** To the next match of what is shown, or the one before: a box, a row, a hot line. A row gets the focus unless that is to stay, as in the field. */
+  step(direction: number, keepsFocus = false): void {
     const { page } = this;
     switch (page.state.tab) {
       case "source": return page.sourceView.step(direction);
-      case "table": return this.stepRows(() => page.table.step(direction));
-      case "sandwich": return this.stepRows(() => page.sandwich.step(direction));
+      case "table": return this.stepRows(() => page.table.step(direction, keepsFocus));
+      case "sandwich": return this.stepRows(() => page.sandwich.step(direction, keepsFocus));
       case "timeline": return;
-      case "tree": return this.stepBoxes(direction, page.graph, (tree, node) => { if (tree === page.tree) page.callTree.reveal(node); });
+      case "tree": return this.stepBoxes(direction, page.graph, (tree, node) => { if (tree === page.tree) page.callTree.reveal(node, keepsFocus); });
       case "graph": return this.stepBoxes(direction, page.graph, (tree, node) => this.show(page.graph, tree, node, (zoom) => page.zoom(zoom)));
       case "difference": {
         const { difference } = page;

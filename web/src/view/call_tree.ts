@@ -64,8 +64,8 @@ export class CallTree {
     return node;
   }
 
-  /** Opens the way to a node, and gives its row the focus. */
-  reveal(node: number): void {
+  /** Opens the way to a node, and gives its row the focus, or marks it. */
+  reveal(node: number, keepsFocus: boolean): void {
     const { page, page: { tree } } = this;
     const top = page.zoomOf(tree);
     let above = tree.parent[node];
@@ -73,7 +73,7 @@ export class CallTree {
     if (above < top && node !== top) page.update({ zoom: [] }, "push");
     for (above = tree.parent[node]; above >= 0; above = tree.parent[above]) this.open.add(above);
     this.fill();
-    this.rows.focus(this.rows.rows.indexOf(node));
+    this.rows.focus(this.rows.rows.indexOf(node), keepsFocus);
   }
 
   private toggle(node: number, at: number): void {

@@ -5,9 +5,14 @@ import { element } from "./dom";
 export class Rows<T> {
   readonly space = element("div", { class: "rows-space", role: "presentation" });
   rows: readonly T[] = [];
+  /** Where the last step led; -1 for nowhere yet. */
+  private stepped = -1;
+  /** Whether it shows there, for the focus is elsewhere. */
+  private isMarked = false;
 
   constructor(
     readonly scroller: HTMLElement, public height: number, private readonly render: (row: T, at: number) => HTMLElement,
+    private readonly isSame: (one: T, other: T) => boolean = Object.is,
   ) {
     scroller.append(this.space);
     scroller.addEventListener("scroll", () => this.draw(), { passive: true });
@@ -15,6 +20,8 @@ export class Rows<T> {
   }
 
   set(rows: readonly T[]): void {
+    const areSame = this.stepped < 0 || (rows.length === this.rows.length && rows.every((row, at) => this.isSame(row, this.rows[at])));
+    if (!areSame) this.stepped = -1;
     this.rows = rows;
     this.draw();
   }
@@ -31,28 +38,32 @@ export class Rows<T> {
       const made = this.render(row, from + index);
       made.style.top = `${(from + index) * this.height}px`;
       made.dataset.at = String(from + index);
+      if (this.isMarked && this.stepped === from + index) made.setAttribute("aria-current", "true");
       return made;
     }));
     if (focused !== undefined) this.space.querySelector<HTMLElement>(`[data-at="${focused}"]`)?.focus({ preventScroll: true });
   }
 
-  /** Scrolls so that a row is seen, and gives its element the focus. */
-  focus(at: number): void {
+  /** Scrolls so that a row is seen, and gives its element the focus, or marks it if that is to stay where it is. */
+  focus(at: number, keepsFocus = false): void {
+    this.stepped = at;
+    this.isMarked = keepsFocus;
     const top = at * this.height;
     const { scrollTop, clientHeight } = this.scroller;
     if (top < scrollTop) this.scroller.scrollTop = top;
     else if (top + this.height * 2 > scrollTop + clientHeight) this.scroller.scrollTop = top + this.height * 2 - clientHeight;
     this.draw();
-    this.space.querySelector<HTMLElement>(`[data-at="${at}"]`)?.focus();
+    if (!keepsFocus) this.space.querySelector<HTMLElement>(`[data-at="${at}"]`)?.focus();
   }
 
-  /** The focus on the next row or the one before, from the last on to the first; which of how many that is. */
-  step(direction: number): [at: number, count: number] {
-    const { rows: { length }, space } = this;
+  /** On to the next row or the one before, from the last to the first; which of how many that is. */
+  step(direction: number, keepsFocus: boolean): [at: number, count: number] {
+    const { rows: { length }, space, stepped } = this;
     const { activeElement } = document;
-    const from = activeElement && space.contains(activeElement) ? Number((activeElement as HTMLElement).dataset.at) : direction > 0 ? -1 : length;
+    const begin = stepped >= 0 ? stepped : direction > 0 ? -1 : length;
+    const from = activeElement && space.contains(activeElement) ? Number((activeElement as HTMLElement).dataset.at) : begin;
     const at = length > 0 ? (from + direction + length) % length : -1;
-    if (at >= 0) this.focus(at);
+    if (at >= 0) this.focus(at, keepsFocus);
     return [at, length];
   }
 

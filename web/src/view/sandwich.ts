@@ -10,7 +10,7 @@ import { FlameGraph } from "./graph";
 import { Question } from "./job";
 import { connectPointer } from "./pointer";
 import { Rows } from "./rows";
-import { renderAmount, sumRows, tableRows, type TableRow } from "./table";
+import { isSameRow, renderAmount, sumRows, tableRows, type TableRow } from "./table";
 import { renderLines, shorten } from "./tooltip";
 import { swatch } from "./swatch";
 
@@ -33,7 +33,7 @@ export class Sandwich {
     this.callers.flame = true;
     this.callees = new FlameGraph(byId("callees"), page.names);
     for (const graph of [this.callers, this.callees]) connectPointer(page, graph, (node) => this.onChoose(graph, node));
-    this.rows = new Rows(byId("sandwich-list"), 28, (row) => this.renderRow(row));
+    this.rows = new Rows(byId("sandwich-list"), 28, (row) => this.renderRow(row), isSameRow);
     byId("sandwich-list").addEventListener("keydown", (event) => {
       if (this.rows.moveFocus(event)) event.stopPropagation();
     });
@@ -81,8 +81,8 @@ export class Sandwich {
     if (isOther) this.callers.scroller.scrollTop = this.callers.scroller.scrollHeight;
   }
 
-  step(direction: number): [at: number, count: number] {
-    return this.rows.step(direction);
+  step(direction: number, keepsFocus: boolean): [at: number, count: number] {
+    return this.rows.step(direction, keepsFocus);
   }
 
   /** The function in the middle; -1 for none. */

@@ -72,6 +72,11 @@ export function tableRows(page: Page, sums: readonly Sum[], group: Group, { sort
   });
 }
 
+/** Whether two rows are of the same function, module or library. */
+export function isSameRow(one: TableRow, other: TableRow): boolean {
+  return one.row === other.row && one.name === other.name;
+}
+
 function mainKind({ python, native, kernel }: Sum): number {
   return python >= native && python >= kernel ? KIND_PYTHON : native >= kernel ? KIND_NATIVE : KIND_KERNEL;
 }
@@ -83,7 +88,7 @@ export class FunctionTable {
   private hasGil = false;
 
   constructor(private readonly page: Page) {
-    this.rows = new Rows(byId("table-scroll"), 28, (row) => this.renderRow(row));
+    this.rows = new Rows(byId("table-scroll"), 28, (row) => this.renderRow(row), isSameRow);
     for (const [sort, title, hint] of COLUMNS) {
       const made = element("button", { type: "button", title: hint, "data-sort": sort }, title);
       made.addEventListener("click", () => this.sortBy(sort));
@@ -122,8 +127,8 @@ export class FunctionTable {
     });
   }
 
-  step(direction: number): [at: number, count: number] {
-    return this.rows.step(direction);
+  step(direction: number, keepsFocus: boolean): [at: number, count: number] {
+    return this.rows.step(direction, keepsFocus);
   }
 
   redraw(): void {

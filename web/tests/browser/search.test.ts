@@ -24,6 +24,8 @@ describe.skipIf(!executable)("search", () => {
   const result = () => settled(page).then(() => page.locator("#search-result").innerText());
   const said = () => settled(page).then(() => page.locator("#announcer").innerText());
   const focused = () => page.evaluate(() => document.activeElement?.querySelector(".row-name, .tree-text")?.textContent ?? "");
+  /** The row that a step has led to while the focus was elsewhere. */
+  const marked = (list: string) => page.locator(`#${list} [aria-current] :is(.row-name, .tree-text)`).evaluateAll((all) => all.map((row) => row.textContent).join());
   const blur = () => page.evaluate(() => (document.activeElement as HTMLElement).blur());
   const title = () => settled(page).then(() => page.title());
   const search = async (text: string) => {
@@ -60,14 +62,25 @@ describe.skipIf(!executable)("search", () => {
       await page.click("#search-regex");
       await settled(page);
       await page.focus("#search");
-      await page.keyboard.press("Enter");
-      expect([container, await focused(), await said()]).toEqual([container, "deflate", "row 1 of 3"]);
+      // The focus stays in the field, and with it the next Enter.
+      const field = [];
+      for (let time = 0; time < 4; time++) {
+        await page.keyboard.press("Enter");
+        field.push(`${await marked(container)}, ${await said()}`);
+      }
+      expect([container, ...field]).toEqual([container, "deflate, row 1 of 3", "deflate_fast, row 2 of 3", "load, row 3 of 3", "deflate, row 1 of 3"]);
+      for (const id of ["next", "next", "next", "previous"]) await page.click(`#search-${id}`);
+      expect([container, await marked(container), await said()]).toEqual([container, "load", "row 3 of 3"]);
+      expect(await page.evaluate(() => document.activeElement?.id)).toBe("search-previous");
+      await page.click("#search-next");
+      await blur();
       const names = [];
       for (let time = 0; time < 3; time++) {
         await page.keyboard.press("n");
         names.push(await focused());
       }
       expect(names).toEqual(["deflate_fast", "load", "deflate"]);
+      expect(await page.locator(`#${container} [aria-current]`).count()).toBe(0);
       await page.keyboard.press("N");
       expect(await said()).toBe("row 3 of 3");
       await page.click("#search-regex");
@@ -76,8 +89,13 @@ describe.skipIf(!executable)("search", () => {
     }
     await page.keyboard.press("4");
     await search("deflate_fast");
-    await page.keyboard.press("Enter");
-    expect([await focused(), await said()]).toEqual(["deflate_fast", "match 1 of 1: deflate_fast (libz.so)"]);
+    for (let time = 0; time < 2; time++) {
+      await page.keyboard.press("Enter");
+      expect([await marked("tree-scroll"), await said()]).toEqual(["deflate_fast", "match 1 of 1: deflate_fast (libz.so)"]);
+    }
+    await blur();
+    await page.keyboard.press("n");
+    expect(await focused()).toBe("deflate_fast");
     await page.click("#reset");
     await blur();
   });
