@@ -2,6 +2,7 @@
 
 import { formatCount, formatShare } from "../format";
 import type { Page } from "../page";
+import type { Tab } from "../state";
 import { byId, element } from "./dom";
 import { shorten } from "./tooltip";
 
@@ -34,6 +35,18 @@ export function renderPath(page: Page): void {
   byId("path").replaceChildren(...parts);
 }
 
+/** What the buttons beside the field step through: in the source view it needs no search. */
+function renderButtons(tab: Tab, hasMatches: boolean): void {
+  const isSource = tab === "source";
+  for (const [id, text, key] of [["search-next", "Next", "n"], ["search-previous", "Previous", "N"]]) {
+    const made = byId<HTMLButtonElement>(id);
+    const title = `${text} ${isSource ? "hot line" : "match"}`;
+    made.title = `${title} (${key})`;
+    made.setAttribute("aria-label", title);
+    made.disabled = tab === "timeline" || (!isSource && !hasMatches);
+  }
+}
+
 export function renderSearch(page: Page): void {
   const { state, shownGraph: { found, tree }, searchTest: { error } } = page;
   const field = byId<HTMLInputElement>("search");
@@ -43,7 +56,7 @@ export function renderSearch(page: Page): void {
   field.classList.toggle("wrong", error !== "");
   result.classList.toggle("wrong", error !== "");
   result.title = error;
-  for (const id of ["search-next", "search-previous"]) byId<HTMLButtonElement>(id).disabled = !found || found.tops.length === 0;
+  renderButtons(state.tab, found !== null && found.tops.length > 0);
   if (error) return result.replaceChildren(error);
   if (!found || !tree) return result.replaceChildren();
   const at = found.at >= 0 ? `${found.at + 1} of ` : "";

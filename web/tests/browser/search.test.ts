@@ -100,6 +100,21 @@ describe.skipIf(!executable)("search", () => {
     await blur();
   });
 
+  test("has buttons that say what they go to", async () => {
+    const buttons = () => settled(page).then(() => page.locator("#search-next, #search-previous").evaluateAll((all) =>
+      all.map((each) => `${each.getAttribute("title")}${(each as HTMLButtonElement).disabled ? ", disabled" : ""}`)));
+    await page.keyboard.press("5");
+    expect(await buttons()).toEqual(["Previous hot line (N)", "Next hot line (n)"]);
+    await page.keyboard.press("6");
+    expect(await buttons()).toEqual(["Previous match (N), disabled", "Next match (n), disabled"]);
+    await page.keyboard.press("1");
+    expect(await buttons()).toEqual(["Previous match (N), disabled", "Next match (n), disabled"]);
+    await search("deflate");
+    expect(await buttons()).toEqual(["Previous match (N)", "Next match (n)"]);
+    await page.click("#reset");
+    await blur();
+  });
+
   test("goes through the boxes of a comparison", async () => {
     await page.keyboard.press("7");
     await search("deflate");
