@@ -77,13 +77,16 @@ class Shown {
 
 /** A page that a server shows. */
 async function follow(shown: Shown): Promise<void> {
-  let latest: (Profile & { served: Served }) | null = null;
+  let latest: { profile: Profile & { served: Served }; choice: number } | null = null;
   const isHeld = () => bar.isPaused || shown.isHeld || isPressed;
   const showLatest = async () => {
     while (latest && !isHeld()) {
-      const profile: Profile & { served: Served } = latest;
+      const next: NonNullable<typeof latest> = latest;
+      // Of another file than the one that is chosen by now.
+      const isStale = () => next.choice !== follower.choice;
       latest = null;
-      if (!await shown.show(profile, isHeld)) latest ??= profile;
+      if (isStale() || await shown.show(next.profile, () => isHeld() || isStale())) continue;
+      if (!isStale()) latest ??= next;
     }
   };
   let shownSoFar = Promise.resolve();
@@ -100,7 +103,7 @@ async function follow(shown: Shown): Promise<void> {
   const follower = new Follower({
     receive: async (profile) => {
       bar.show(profile, profile.served);
-      latest = profile;
+      latest = { profile, choice: follower.choice };
       await flush();
     },
     complain: (text) => bar.complain(text),

@@ -44,8 +44,12 @@ export function* appendSteps(known: Profile, more: Profile): Steps<Profile> {
   return grown as unknown as Profile;
 }
 
-function pause(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+/** No longer than until `signal` comes. */
+function pause(milliseconds: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, milliseconds);
+    signal?.addEventListener("abort", () => resolve());
+  });
 }
 
 /** How long the page may read before it looks whether somebody wants something. */
@@ -65,6 +69,8 @@ async function inSlices<T>(steps: Steps<T>): Promise<T> {
 export class Follower {
   /** What was chosen: `all`, a file's place, or two with a `-` between; `null` for what the server shows first. */
   private file: string | null = null;
+  /** Another number for each choice: what was asked for before it is to be dropped. */
+  choice = 0;
   private position = "";
   private known: Profile | null = null;
   private waiting = new AbortController();
@@ -73,6 +79,7 @@ export class Follower {
 
   choose(file: string): void {
     this.file = file;
+    this.choice++;
     this.position = "";
     this.waiting.abort();
   }
@@ -80,9 +87,9 @@ export class Follower {
   async run(): Promise<void> {
     for (let failures = 0; failures < MOST_FAILURES;) {
       this.waiting = new AbortController();
-      const file = this.file;
-      const answer = await this.ask(file);
-      if (file !== this.file || this.waiting.signal.aborted) continue;
+      const { choice, waiting: { signal } } = this;
+      const answer = await this.ask();
+      if (choice !== this.choice) continue;
       if (!answer || (answer.status !== 422 && (answer.status < 200 || answer.status > 299))) {
         failures++;
         await pause(RETRY_MS);
@@ -95,23 +102,26 @@ export class Follower {
       } else if (answer.status !== 204) {
         const more = await inSlices(parseSteps(answer.body));
         const profile = more.served?.append && this.known ? await inSlices(appendSteps(this.known, more)) : more;
-        if (file !== this.file) continue;
+        if (choice !== this.choice) continue;
         const started = performance.now();
-        if (await this.take(profile, more.served)) return this.listener.end("ended");
-        await pause((performance.now() - started) * (1 / BUSY_PART - 1));
+        const isLast = await this.take(profile, more.served);
+        if (choice !== this.choice) continue;
+        if (isLast) return this.listener.end("ended");
+        await pause((performance.now() - started) * (1 / BUSY_PART - 1), signal);
       }
     }
     this.listener.end("gone");
   }
 
   /** `null` if nobody answers, or another file was chosen meanwhile. What fails here is the network; what fails elsewhere is not. */
-  private async ask(file: string | null): Promise<{ status: number; body: ArrayBuffer } | null> {
+  private async ask(): Promise<{ status: number; body: ArrayBuffer } | null> {
+    const { file, position, waiting: { signal } } = this;
     try {
-      const query = new URLSearchParams({ at: this.position, ...file === null ? {} : { file } });
-      const response = await fetch(`data?${query}`, { signal: this.waiting.signal, cache: "no-store" });
+      const query = new URLSearchParams({ at: position, ...file === null ? {} : { file } });
+      const response = await fetch(`data?${query}`, { signal, cache: "no-store" });
       return { status: response.status, body: await response.arrayBuffer() };
     } catch (error) {
-      if (this.waiting.signal.aborted || error instanceof TypeError) return null;
+      if (signal.aborted || error instanceof TypeError) return null;
       throw error;
     }
   }

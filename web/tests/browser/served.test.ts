@@ -187,8 +187,22 @@ describe.skipIf(!executable)("a served page", () => {
     give(samples(50), { position: "file", state: "file", files: ["<b>a</b>.viperf", "b.viperf"] });
     await until("whole", "50");
     expect(await page.locator("#served-file option").allTextContents()).toEqual(["All 2 files as one", "<b>a</b>.viperf", "b.viperf", "<b>a</b>.viperf → b.viperf"]);
+    // What came while a menu was open is not shown any more once another file is chosen; nothing but that is shown next.
+    await page.click("#view-menu summary");
+    give(samples(55), { position: "", state: "file", files: ["<b>a</b>.viperf", "b.viperf"] });
+    await until("servedSamples", "55");
+    await page.evaluate(() => {
+      const { dataset } = document.documentElement, seen: string[] = [];
+      new MutationObserver(() => { if (seen.at(-1) !== dataset.whole) seen.push(dataset.whole ?? ""); }).observe(document.documentElement, { attributes: true });
+      Object.assign(globalThis, { seen });
+    });
     await page.selectOption("#served-file", "1");
     await expect.poll(() => asked.at(-1), { timeout: 30_000 }).toContain("file=1");
+    await page.evaluate(() => new Promise((resolve) => {
+      document.querySelector<HTMLDetailsElement>("#view-menu")?.removeAttribute("open");
+      setTimeout(resolve, 1000);
+    }));
+    expect(await page.evaluate(() => (globalThis as unknown as { seen: string[] }).seen)).not.toContain("55");
     give(samples(60), { position: "file1", state: "file", files: ["<b>a</b>.viperf", "b.viperf"], file: 1 });
     await until("whole", "60");
     // What changed from one to the other, and back to one of them: the page has other views of each.
