@@ -154,6 +154,7 @@ export class Page {
     const place = isTimed && graph.tree ? placeOf(graph.tree, graph.zoom) : [];
     const zoomName = graph.tree ? this.names.name(graph.tree.entry[graph.zoom]) : "";
     const selected = graph.tree && graph.selected > 0 ? (isTimed ? placeOf : pathTo)(graph.tree, graph.selected) : null;
+    const { isStepping } = this.searching;
     const open = callTree.openPaths().map((path) => carrier.path(path));
     const scrolled = graph.scrolledTo;
     Object.assign(this, { profile, names: carrier.after, source, initial, state, computed: state, aim: state, selection, self, tree: whole });
@@ -173,9 +174,12 @@ export class Page {
     }
     graph.scrolledTo = scrolled;
     if (selected) graph.selected = isTimed ? nodeAt(tree, selected) : findPath(tree, carrier.path(selected));
+    if (selected && isStepping) this.searching.goOn();
     this.store("replace");
     this.showTab();
     this.show();
+    // Numbers of rows are the same in a profile that has grown, and else are of something else.
+    if (!profile.served?.append) for (const view of [this.sandwich, this.table]) view.forgetOthers();
     graph.placeOutlines();
     return true;
   }
@@ -321,7 +325,7 @@ export class Page {
       graph: () => { this.graph.colors = this.colors; this.graph.redraw(); },
       sandwich: () => this.sandwich.fill(),
       table: () => this.table.fill(),
-      tree: () => this.callTree.fill(),
+      tree: () => { this.callTree.fill(); this.searching.fill(); },
       timeline: () => this.timeline.fill(),
       difference: () => this.difference.fill(),
       source: () => this.sourceView.fill(),

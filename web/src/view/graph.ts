@@ -93,8 +93,14 @@ export class FlameGraph {
     this.scroller.scrollTop = this.flame ? this.scroller.scrollHeight - distance : distance;
   }
 
-  setTree(tree: Tree): void {
+  setTree(tree: Tree | null): void {
     Object.assign(this, { tree, zoom: 0, hover: -1, selected: -1, found: null });
+  }
+
+  /** Until there is another tree the picture stays, but nothing in it can be pointed at. */
+  forget(): void {
+    this.setTree(null);
+    this.placeOutlines();
   }
 
   setFlame(flame: boolean): void {

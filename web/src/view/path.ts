@@ -48,7 +48,7 @@ function renderButtons(tab: Tab, hasMatches: boolean): void {
 }
 
 export function renderSearch(page: Page): void {
-  const { state, shownGraph: { found, tree }, searchTest: { error } } = page;
+  const { state, searching: { shown: { found, tree } }, searchTest: { error } } = page;
   const field = byId<HTMLInputElement>("search");
   if (field.value !== state.search) field.value = state.search;
   byId("search-regex").setAttribute("aria-pressed", String(state.regex));

@@ -7,6 +7,8 @@ export class Rows<T> {
   rows: readonly T[] = [];
   /** Where the last step led; -1 for nowhere yet. */
   private stepped = -1;
+  /** Whether there are no rows only because others are being computed. */
+  private isWaiting = false;
   /** Whether it shows there, for the focus is elsewhere. */
   private isMarked = false;
 
@@ -23,12 +25,21 @@ export class Rows<T> {
     const areSame = this.stepped < 0 || (rows.length === this.rows.length && rows.every((row, at) => this.isSame(row, this.rows[at])));
     if (!areSame) this.stepped = -1;
     this.rows = rows;
+    this.isWaiting = false;
     this.draw();
+  }
+
+  /** Nothing for now: what was there is of a profile that is gone. How far it is scrolled stays. */
+  forget(): void {
+    this.stepped = -1;
+    this.rows = [];
+    this.isWaiting = true;
+    this.space.replaceChildren();
   }
 
   draw(): void {
     const seen = this.scroller.clientHeight;
-    if (seen === 0) return;
+    if (seen === 0 || this.isWaiting) return;
     this.space.style.height = `${this.rows.length * this.height}px`;
     const from = Math.max(0, Math.floor(this.scroller.scrollTop / this.height) - 5);
     const to = Math.min(this.rows.length, from + Math.ceil(seen / this.height) + 10);

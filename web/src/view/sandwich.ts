@@ -11,6 +11,7 @@ import { Question } from "./job";
 import { connectPointer } from "./pointer";
 import { Rows } from "./rows";
 import { isSameRow, renderAmount, sumRows, tableRows, type TableRow } from "./table";
+import { renderTitle } from "./title";
 import { renderLines, shorten } from "./tooltip";
 import { swatch } from "./swatch";
 
@@ -25,6 +26,9 @@ export class Sandwich {
   readonly callers: FlameGraph;
   readonly callees: FlameGraph;
   private readonly rows: Rows<TableRow>;
+  /** What the rows, and the boxes, are numbers of. */
+  private listOf: Names | null = null;
+  private graphsOf: Names | null = null;
   private readonly sums = new Question<Sum[]>();
   private readonly sides = new Question<{ callers: Tree; callees: Tree }>();
 
@@ -55,6 +59,7 @@ export class Sandwich {
     const rows = tableRows(page, sums, "function", { sort: "self", ascending: false });
     // Nothing chosen yet: the function that ran most is what one would ask about first.
     const chosen = page.state.chosen >= 0 ? page.state.chosen : rows[0]?.row ?? -1;
+    this.listOf = names;
     this.rows.set(rows);
     byId("sandwich-none").hidden = chosen >= 0;
     if (chosen < 0) return this.sides.forget();
@@ -69,6 +74,7 @@ export class Sandwich {
     const { page } = this;
     const isOther = this.shown !== chosen;
     this.shown = chosen;
+    this.graphsOf = page.names;
     for (const side of ["callers", "callees"] as const) {
       const graph = this[side];
       const { scrolledTo } = graph;
@@ -79,6 +85,16 @@ export class Sandwich {
       if (!isOther) graph.scrolledTo = scrolledTo;
     }
     if (isOther) this.callers.scroller.scrollTop = this.callers.scroller.scrollHeight;
+    renderTitle(page);
+  }
+
+  /** After another profile has come: what is of the one before is of nothing any more. */
+  forgetOthers(): void {
+    const { names } = this.page;
+    if (this.listOf !== names) this.rows.forget();
+    if (this.graphsOf === names) return;
+    this.shown = -1;
+    for (const graph of [this.callers, this.callees]) graph.forget();
   }
 
   step(direction: number, keepsFocus: boolean): [at: number, count: number] {

@@ -3,7 +3,7 @@
 import { formatCount } from "../format";
 import { gilBy, gilNodes } from "../model/gil";
 import { KIND_KERNEL, KIND_NAMES, KIND_NATIVE, KIND_PYTHON } from "../model/kinds";
-import { printable } from "../model/names";
+import { printable, type Names } from "../model/names";
 import { sumBy, type Sum } from "../model/sums";
 import { part, type Steps } from "../model/steps";
 import type { Page } from "../page";
@@ -86,6 +86,8 @@ export class FunctionTable {
   private readonly head = byId("table-head");
   private readonly rows: Rows<TableRow>;
   private hasGil = false;
+  /** What the rows are numbers of. */
+  private of: Names | null = null;
 
   constructor(private readonly page: Page) {
     this.rows = new Rows(byId("table-scroll"), 28, (row) => this.renderRow(row), isSameRow);
@@ -122,6 +124,7 @@ export class FunctionTable {
       const rows = tableRows(page, sums, page.state.group, page.state);
       this.hasGil = sums.some(({ gil }) => gil >= LEAST_GIL * page.scale.whole);
       byId("table-scroll").classList.toggle("with-gil", this.hasGil);
+      this.of = page.names;
       this.rows.set(rows);
       byId("table-count").textContent = formatCount(rows.length, "row");
     });
@@ -129,6 +132,11 @@ export class FunctionTable {
 
   step(direction: number, keepsFocus: boolean): [at: number, count: number] {
     return this.rows.step(direction, keepsFocus);
+  }
+
+  /** After another profile has come: rows of the one before are of nothing any more. */
+  forgetOthers(): void {
+    if (this.of !== this.page.names) this.rows.forget();
   }
 
   redraw(): void {

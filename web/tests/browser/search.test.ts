@@ -96,6 +96,15 @@ describe.skipIf(!executable)("search", () => {
     await blur();
     await page.keyboard.press("n");
     expect(await focused()).toBe("deflate_fast");
+    // The call tree has its own order, whatever that of the graph is.
+    for (const order of ["time", "inverted"]) {
+      await page.fill("#search", "");
+      await blur();
+      await page.keyboard.press("o");
+      await search("load");
+      await page.keyboard.press("Enter");
+      expect([order, await marked("tree-scroll"), await result()]).toEqual([order, "load", expect.stringMatching(/ in 1 of 1 match$/)]);
+    }
     await page.click("#reset");
     await blur();
   });

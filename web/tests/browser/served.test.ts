@@ -89,6 +89,9 @@ describe.skipIf(!executable)("a served page", () => {
     const { x, y } = await boxCentre(page, "work");
     await page.mouse.click(x, y);
     await page.fill("#search", "deflate");
+    await page.press("#search", "Enter");
+    const found = () => page.locator("#search-result").innerText();
+    await expect.poll(found).toContain("1 of 2 matches");
     const before = await page.evaluate(() => location.hash);
     expect(before).toContain("zoom=");
     const zoomed = () => page.evaluate(() => {
@@ -104,6 +107,7 @@ describe.skipIf(!executable)("a served page", () => {
     expect(large.name).toBe("work");
     expect(large.total).toBeGreaterThan(small.total * 5);
     expect(await page.inputValue("#search")).toBe("deflate");
+    await expect.poll(found).toContain("1 of 2 matches");
     await page.waitForFunction(() => document.querySelector("#search-result")?.textContent?.includes("%"));
     await page.keyboard.press("Escape");
     await page.click("#reset");
