@@ -32,6 +32,20 @@ static __always_inline void capture_line_table(struct code_record *record, u64 a
 		record->line_table_captured = captured;
 }
 
+static __always_inline u32 is_cut(const struct text_header *text)
+{
+	return text->kind && text->captured / text->kind < text->length;
+}
+
+/* What did not fit is read by user space, which must be at it while the object lives: its poll may come too late. */
+static __always_inline u64 definition_flags(const struct code_record *record)
+{
+	u32 cut = is_cut(&record->qualname) || is_cut(&record->filename) ||
+		   record->line_table_captured < record->line_table_size;
+
+	return cut ? BPF_RB_FORCE_WAKEUP : ring_flags();
+}
+
 /* Sends the definition of the code object in `code_block`: 1 it is whole, 0 a name could not be read and it is to be sent
  * again, or CODE_LOST when the ring is full. */
 __noinline s64 define_code(u64 address, u32 id)
@@ -69,7 +83,7 @@ __noinline s64 define_code(u64 address, u32 id)
 		size = MAX_LINE_TABLE_BYTES;
 	size += __builtin_offsetof(struct code_record, line_table);
 	record->header.size = size;
-	if (bpf_ringbuf_output(&records, record, size, ring_flags())) {
+	if (bpf_ringbuf_output(&records, record, size, definition_flags(record))) {
 		__sync_fetch_and_add(&lost[LOST_CODES], 1);
 		return CODE_LOST;
 	}
