@@ -28,6 +28,7 @@ mod handover;
 mod layout;
 #[cfg(test)]
 mod live_targets;
+mod memory;
 mod merge;
 mod method_names;
 mod named_file;
@@ -51,6 +52,7 @@ mod walks_agree;
 pub use dump::{DumpOptions, Dumper};
 pub use error::RecordError;
 pub use growth::record;
+pub use memory::MemoryShares;
 pub use observer::{Kept, Observer};
 pub use options::{
     CommandState, DEFAULT_MAX_MEMORY, Outcome, Progress, RecordOptions, Stage, Statistics, Target,

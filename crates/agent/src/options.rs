@@ -9,6 +9,8 @@ use std::{
 use viperf_profile::Profile;
 use viperf_sample::Clock;
 
+use crate::memory::MemoryShares;
+
 /// Whom to profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -94,6 +96,12 @@ impl Target {
 }
 
 impl RecordOptions {
+    /// Who may take how much of [`max_memory`](Self::max_memory).
+    #[must_use]
+    pub fn memory_shares(&self) -> MemoryShares {
+        MemoryShares::of(self.max_memory)
+    }
+
     /// Nanoseconds of CPU time between two samples.
     #[must_use]
     pub fn period_ns(&self) -> u64 {

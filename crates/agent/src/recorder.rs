@@ -188,7 +188,7 @@ fn load_sampler(
     let mut sampler = Sampler::load_for(
         options.clock,
         configure(options, control_group.is_some()),
-        options.max_memory,
+        options.memory_shares().unwind_rows,
     )?;
     if let Some(folder) = control_group {
         targets::choose_control_group(folder, &sampler)?;

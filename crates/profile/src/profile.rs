@@ -75,6 +75,12 @@ impl Profile {
         aggregate(&self.samples)
     }
 
+    /// How many rows there are for stacks and their names: what its memory beside samples, processes and threads goes with.
+    #[must_use]
+    pub fn row_count(&self) -> usize {
+        self.strings.len() + self.functions.len() + self.frames.len() + self.stacks.len()
+    }
+
     /// Counts one sample that is not complete, and why.
     pub fn count_incomplete(&mut self, reason: &str) {
         // Reasons are few, samples are many.

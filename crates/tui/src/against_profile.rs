@@ -135,7 +135,8 @@ fn every_table_says_what_the_report_says() {
 #[test]
 fn a_selection_is_what_a_filter_keeps() {
     let (made, profile) = random(7);
-    let process = made.profile.threads.iter().nth(2).unwrap().1.process;
+    let processes = made.live.profile().processes.iter();
+    let (process, _) = { processes }.find(|(_, row)| row.pid == 11).unwrap();
     for (tid, threads) in [(None, vec![]), (Some(13), vec![Selector::Id(13)])] {
         let wanted = Filter {
             processes: vec![Selector::Id(11)],
@@ -180,8 +181,9 @@ fn the_full_tree_is_the_call_tree() {
         );
     }
     let text = |function: &FunctionHandle| {
-        let name = profile.function(*function).unwrap().name;
-        profile.string(name).unwrap().to_owned()
+        let live = made.live.profile();
+        let name = live.function(*function).unwrap().name;
+        live.string(name).unwrap().to_owned()
     };
     let mut seen = 0;
     for row in state.rows(&made.live).unwrap() {

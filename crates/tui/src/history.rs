@@ -106,6 +106,29 @@ impl History {
         }
     }
 
+    /// What each thread was seen with in the last minute.
+    pub(crate) fn recent_pairs(&self) -> impl Iterator<Item = &(ThreadHandle, StackHandle)> {
+        self.ticks.iter().flat_map(|tick| tick.seen.keys())
+    }
+
+    /// What each thread was seen with since the last reset.
+    pub(crate) fn since_reset(
+        &self,
+    ) -> impl Iterator<Item = (&(ThreadHandle, StackHandle), &Weight)> {
+        self.sum.seen.iter()
+    }
+
+    /// Rows have other numbers now, and some may have become one.
+    pub(crate) fn renumber(
+        &mut self,
+        find: &mut impl FnMut((ThreadHandle, StackHandle)) -> (ThreadHandle, StackHandle),
+    ) {
+        self.sum.renumber(find);
+        for tick in &mut self.ticks {
+            tick.renumber(find);
+        }
+    }
+
     /// Forgets everything.
     pub(crate) fn reset(&mut self) {
         *self = Self::default();
@@ -222,7 +245,9 @@ mod tests {
             &vec![sample; samples as usize],
             Duration::from_millis(1003),
             1,
+            Ok,
         )
+        .unwrap()
     }
 
     fn pair(stack: u32) -> (ThreadHandle, StackHandle) {

@@ -8,13 +8,18 @@
 //! [`Live`] takes over a profile that grows; [`State`] is what is shown of it and what keys make of that, without a
 //! terminal; [`run`] shows it on one until told to stop; [`plain_text`] is the same for who has none.
 //!
-//! What it asks of you: that somebody calls [`Live::grow`] about once a second.
+//! What it asks of you: that somebody calls [`Live::grow`] about once a second, and [`Live::begin_anew`] when a profile that is
+//! large is followed by another one.
 //! What it will not do: record, print, end the program, or write a name from a target raw to the terminal.
 #![forbid(unsafe_code)]
 
 #[cfg(test)]
 mod against_profile;
 mod columns;
+mod compaction;
+#[cfg(test)]
+mod compaction_tests;
+mod copied;
 mod draw;
 #[cfg(test)]
 mod draw_tests;

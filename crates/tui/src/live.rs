@@ -8,6 +8,8 @@ use viperf_profile::{
     ThreadHandle, is_gil_function, is_interpreter,
 };
 
+use crate::compaction::Moved;
+use crate::copied::Copied;
 use crate::history::{History, Parts, Quality, Window};
 use crate::tick::Tick;
 
@@ -34,25 +36,30 @@ pub(crate) struct ModuleName {
 
 /// A profile that grows, with its samples summed up.
 ///
-/// Whoever records calls [`Live::grow`] with all of its tables and the samples that are new; rows are never taken away,
-/// and only those of processes and threads change, so only what is new is looked at.
+/// Whoever records calls [`Live::grow`] with all of its tables and the samples that are new; rows are taken away only when
+/// [`Live::begin_anew`] was called before, and only those of processes and threads change, so only what is new is looked at.
 #[derive(Debug, Default)]
 pub struct Live {
     /// The tables; it has no samples.
-    profile: Profile,
-    facts: Vec<FrameFacts>,
-    modules: Vec<ModuleName>,
-    module_numbers: HashMap<ModuleName, u32>,
-    history: History,
+    pub(crate) profile: Profile,
+    /// Those rows of the profile that grows that it has.
+    pub(crate) incoming: Copied,
+    pub(crate) facts: Vec<FrameFacts>,
+    pub(crate) modules: Vec<ModuleName>,
+    pub(crate) module_numbers: HashMap<ModuleName, u32>,
+    pub(crate) history: History,
     /// What has come while frozen.
-    held: Option<Tick>,
+    pub(crate) held: Option<Tick>,
     is_frozen: bool,
     /// Totals at the last growth, to tell what is new.
     elapsed: Duration,
     lost: u64,
     incomplete: BTreeMap<String, u64>,
     incomplete_at_reset: BTreeMap<String, u64>,
-    generation: u64,
+    pub(crate) generation: u64,
+    /// What became of rows when some were let go the last time, and how often that was.
+    pub(crate) moved: Moved,
+    pub(crate) times_moved: u64,
 }
 
 impl Live {
@@ -68,8 +75,29 @@ impl Live {
         samples: &[Sample],
         elapsed: Duration,
     ) -> Result<(), ProfileError> {
-        copy_new_rows(profile, &mut self.profile)?;
-        self.profile.information = profile.information.clone();
+        let (incoming, tables) = (&mut self.incoming, &mut self.profile);
+        incoming.copy_new_names(profile, tables)?;
+        tables.information = profile.information.clone();
+        let duration = elapsed.saturating_sub(self.elapsed);
+        let lost = profile.lost.saturating_sub(self.lost);
+        self.elapsed = elapsed;
+        self.lost = profile.lost;
+        self.incomplete.clone_from(&profile.incomplete);
+        let tick = Tick::new(samples, duration, lost, |pair| {
+            incoming.copy_pair(profile, tables, pair)
+        })?;
+        self.learn_frames()?;
+        if self.is_frozen {
+            self.held.get_or_insert_with(Tick::default).add(&tick);
+        } else {
+            self.history.push(tick);
+            self.generation += 1;
+        }
+        Ok(())
+    }
+
+    /// Finds out about the frames that are new.
+    pub(crate) fn learn_frames(&mut self) -> Result<(), ProfileError> {
         for (_, frame) in self.profile.frames.iter().skip(self.facts.len()) {
             let facts = facts_of(
                 &self.profile,
@@ -78,18 +106,6 @@ impl Live {
                 &mut self.module_numbers,
             )?;
             self.facts.push(facts);
-        }
-        let duration = elapsed.saturating_sub(self.elapsed);
-        let lost = profile.lost.saturating_sub(self.lost);
-        self.elapsed = elapsed;
-        self.lost = profile.lost;
-        self.incomplete.clone_from(&profile.incomplete);
-        let tick = Tick::new(samples, duration, lost);
-        if self.is_frozen {
-            self.held.get_or_insert_with(Tick::default).add(&tick);
-        } else {
-            self.history.push(tick);
-            self.generation += 1;
         }
         Ok(())
     }
@@ -188,29 +204,6 @@ impl Live {
     pub(crate) fn module(&self, number: u32) -> Option<&ModuleName> {
         self.modules.get(number as usize)
     }
-}
-
-/// Adds the rows that `to` does not have yet; in the order of their arrival, they get the handles that they have in `from`.
-fn copy_new_rows(from: &Profile, to: &mut Profile) -> Result<(), ProfileError> {
-    for (_, text) in from.strings.iter().skip(to.strings.len()) {
-        to.strings.intern(text);
-    }
-    for (_, row) in from.libraries.iter().skip(to.libraries.len()) {
-        to.libraries.intern(*row);
-    }
-    for (_, row) in from.functions.iter().skip(to.functions.len()) {
-        to.functions.intern(*row);
-    }
-    for (_, row) in from.frames.iter().skip(to.frames.len()) {
-        to.frames.intern(*row);
-    }
-    // Their names are often learnt later; they are few.
-    to.processes.clone_from(&from.processes);
-    to.threads.clone_from(&from.threads);
-    for (_, row) in from.stacks.iter().skip(to.stacks.len()) {
-        to.stacks.intern(row)?;
-    }
-    Ok(())
 }
 
 fn facts_of(

@@ -176,6 +176,7 @@ pub fn run(
         {
             let live = live.lock().unwrap_or_else(PoisonError::into_inner);
             if is_stale || shown != Some(live.generation()) {
+                state.follow(&live);
                 rows = state.rows(&live).map_err(io::Error::other)?;
                 screen
                     .terminal

@@ -1,7 +1,8 @@
 //! The state of the screen: what is shown, and what a key makes of it.
 
-use viperf_profile::ProfileError;
+use viperf_profile::{FunctionHandle, ProfileError};
 
+use crate::compaction::Moved;
 use crate::history::Window;
 use crate::live::Live;
 use crate::rows::{Row, RowId, SortBy, table_rows};
@@ -119,6 +120,8 @@ pub struct State {
     pub command_runs: bool,
     /// Whether there is, or was, a command.
     pub has_command: bool,
+    /// How often rows had been let go when their numbers were those here.
+    pub(crate) times_moved: u64,
 }
 
 impl State {
@@ -142,7 +145,45 @@ impl State {
             page: 20,
             command_runs: false,
             has_command: false,
+            times_moved: 0,
         }
+    }
+
+    /// Rows of `live` may have been let go since the last look, and the others have other numbers: what is chosen, open and under
+    /// the cursor stays, unless it is gone. To be called before [`Self::rows`].
+    pub fn follow(&mut self, live: &Live) {
+        if self.times_moved == live.times_moved {
+            return;
+        }
+        let nothing = Moved::default();
+        // Whoever was away for longer begins with nothing chosen.
+        let moved = match live.times_moved - self.times_moved {
+            1 => &live.moved,
+            _ => &nothing,
+        };
+        self.times_moved = live.times_moved;
+        let Selection {
+            process,
+            tid,
+            function,
+        } = &mut self.selection;
+        *process = process.and_then(|process| moved.rows.process(process));
+        *tid = tid.filter(|_| process.is_some());
+        *function = function.and_then(|function| moved.rows.function(function));
+        let path = |path: Vec<FunctionHandle>| -> Option<Vec<FunctionHandle>> {
+            let functions = path.into_iter();
+            functions
+                .map(|function| moved.rows.function(function))
+                .collect()
+        };
+        self.cursor = self.cursor.take().and_then(|cursor| match cursor {
+            RowId::Key(key) => moved.key(key).map(RowId::Key),
+            RowId::Path(functions) => path(functions).map(RowId::Path),
+        });
+        let toggled = std::mem::take(&mut self.toggled).into_iter();
+        self.toggled = toggled
+            .filter_map(|(functions, is_open)| Some((path(functions)?, is_open)))
+            .collect();
     }
 
     /// The rows that are to be shown.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use viperf_profile::{Sample, StackHandle, ThreadHandle, Weight};
+use viperf_profile::{ProfileError, Sample, StackHandle, ThreadHandle, Weight};
 
 /// The samples of one stretch of time, summed by thread and stack.
 #[derive(Clone, Debug, Default)]
@@ -21,19 +21,37 @@ pub(crate) struct Tick {
 }
 
 impl Tick {
-    /// Sums `samples` up.
-    pub(crate) fn new(samples: &[Sample], duration: Duration, lost: u64) -> Self {
+    /// Sums `samples` up; `find` gives the rows for theirs.
+    pub(crate) fn new(
+        samples: &[Sample],
+        duration: Duration,
+        lost: u64,
+        mut find: impl FnMut(
+            (ThreadHandle, StackHandle),
+        ) -> Result<(ThreadHandle, StackHandle), ProfileError>,
+    ) -> Result<Self, ProfileError> {
         let mut tick = Self {
             duration,
             lost,
             ..Self::default()
         };
         for sample in samples {
-            *tick.seen.entry((sample.thread, sample.stack)).or_default() += Weight::from(sample);
+            let pair = find((sample.thread, sample.stack))?;
+            *tick.seen.entry(pair).or_default() += Weight::from(sample);
             tick.samples += 1;
             tick.complete += u64::from(sample.complete);
         }
-        tick
+        Ok(tick)
+    }
+
+    /// Its rows have other numbers now, and some may have become one.
+    pub(crate) fn renumber(
+        &mut self,
+        find: &mut impl FnMut((ThreadHandle, StackHandle)) -> (ThreadHandle, StackHandle),
+    ) {
+        for (pair, weight) in std::mem::take(&mut self.seen) {
+            *self.seen.entry(find(pair)).or_default() += weight;
+        }
     }
 
     /// Makes one of two.

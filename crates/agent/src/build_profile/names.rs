@@ -16,9 +16,6 @@ use crate::{
     stacks::{RawFrame, RawStack},
 };
 
-/// Tables of symbols may take so much less than unwind rows.
-const PART_FOR_SYMBOLS: usize = 2;
-
 /// Every name that the stacks have needed so far.
 #[derive(Debug)]
 pub(super) struct Names {
@@ -55,7 +52,7 @@ impl Names {
         Self {
             options: Options {
                 inlined_functions: options.inlined_functions,
-                largest_cache: options.max_memory / PART_FOR_SYMBOLS,
+                largest_cache: options.memory_shares().symbols,
                 ..Options::default()
             },
             generating,

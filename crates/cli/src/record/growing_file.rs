@@ -5,7 +5,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use viperf_agent::{Kept, Observer, Outcome, Progress, Statistics};
+use viperf_agent::{Kept, MemoryShares, Observer, Outcome, Progress, Statistics};
 use viperf_encode::viperf_file;
 use viperf_profile::Profile;
 
@@ -18,19 +18,6 @@ use crate::quantities::{show_counted, show_elapsed};
 /// With what is held back for the order of time, and the wait for names, this is less than a second.
 pub(super) const GROW_EVERY: Duration = Duration::from_millis(700);
 
-/// A profile of more processes and threads than this, or of more rows of its stacks, is written to its end, and another one
-/// begun: so a recording that lasts all day takes no more memory than one of minutes.
-const MOST_PROCESSES_AND_THREADS: usize = 8 * 1024;
-const MOST_ROWS: usize = 512 * 1024;
-
-fn is_large(profile: &Profile) -> bool {
-    let rows = profile.strings.len()
-        + profile.functions.len()
-        + profile.frames.len()
-        + profile.stacks.len();
-    profile.processes.len() + profile.threads.len() > MOST_PROCESSES_AND_THREADS || rows > MOST_ROWS
-}
-
 /// Writes what is new, and tells the terminal and the live page how it stands.
 #[derive(Debug)]
 pub(super) struct GrowingFile<'run> {
@@ -39,6 +26,7 @@ pub(super) struct GrowingFile<'run> {
     /// To end a recording that nobody would ever see.
     stop: &'run AtomicBool,
     kept: Kept,
+    shares: MemoryShares,
     writer: viperf_file::Writer,
     output: Option<GrowingOutput>,
     bytes: u64,
@@ -70,6 +58,7 @@ impl<'run> GrowingFile<'run> {
                 true => Kept::Samples,
                 false => Kept::TablesOnly,
             },
+            shares: plan.options.memory_shares(),
             writer: viperf_file::Writer::new(options),
             output: None,
             bytes: 0,
@@ -124,7 +113,7 @@ impl<'run> GrowingFile<'run> {
     fn let_go(&mut self, profile: &Profile) -> Kept {
         match self.kept {
             Kept::Samples => Kept::Samples,
-            Kept::TablesOnly | Kept::Nothing if is_large(profile) => {
+            Kept::TablesOnly | Kept::Nothing if self.shares.are_taken_by(profile) => {
                 self.writer.profile_begins_anew();
                 Kept::Nothing
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use viperf_tui::{SortBy, View};
 
-use crate::quantities::{parse_duration, parse_rate};
+use crate::quantities::{parse_duration, parse_memory, parse_rate};
 use crate::targets::TargetArguments;
 
 pub(crate) const EXAMPLES: &str = "\
@@ -72,6 +72,11 @@ pub(crate) struct TopArguments {
     /// --plain it passes through]
     #[arg(long, value_name = "FILE", requires = "command")]
     pub(crate) command_output: Option<PathBuf>,
+
+    /// Memory for unwind tables, which take the most, and for what is shown: names that nothing in the last minute needs
+    /// are let go when they are many, and counted on as others
+    #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = parse_memory)]
+    pub(crate) max_memory: usize,
 
     /// Leave native frames out
     #[arg(long)]

@@ -59,6 +59,7 @@ fn record_options(arguments: &TopArguments, grow_every: Duration) -> RecordOptio
         follow_children: !arguments.targets.no_children,
         name: arguments.targets.comm.clone(),
         grow_every: Some(grow_every),
+        max_memory: arguments.max_memory,
         ..RecordOptions::default()
     }
 }

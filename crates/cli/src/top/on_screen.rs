@@ -147,7 +147,8 @@ impl Show {
         let (options, live, told) = (&*options, &*live, &*told);
         thread::scope(|scope| {
             let stop = StopOnDrop(&stop);
-            let mut watcher = Watcher { live, told };
+            let shares = options.memory_shares();
+            let mut watcher = Watcher { live, told, shares };
             let signal = stop.0;
             let record = move || viperf_agent::record(options, signal, &mut watcher);
             let recorder = thread::Builder::new()
@@ -240,7 +241,8 @@ fn look_around(
         && let RecorderThread::HasEnded(outcome) = recorder
     {
         // What has come since the last growth.
-        Watcher { live, told }.take(&outcome.profile);
+        let shares = options.memory_shares();
+        Watcher { live, told, shares }.take(&outcome.profile);
     }
     let told = lock(told);
     match recorder {

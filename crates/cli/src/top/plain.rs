@@ -29,6 +29,7 @@ pub(super) fn run(arguments: &TopArguments) -> Result<ExitStatus, Failure> {
         watcher: Watcher {
             live: &live,
             told: &told,
+            shares: options.memory_shares(),
         },
         live: &live,
         told: &told,
@@ -78,8 +79,12 @@ impl Printer<'_> {
     fn print(&mut self, profile: &Profile) {
         self.watcher.take(profile);
         self.has_printed = true;
-        let table = plain_text(&self.state, &lock(self.live), &self.around, self.limit)
-            .map_err(|error| error.to_string());
+        let table = {
+            let live = lock(self.live);
+            self.state.follow(&live);
+            plain_text(&self.state, &live, &self.around, self.limit)
+        };
+        let table = table.map_err(|error| error.to_string());
         let error = lock(self.told).error.take();
         let printed = match (error, table) {
             (Some(error), _) | (None, Err(error)) => Err(Failure::failed(error)),
@@ -98,6 +103,6 @@ impl Observer for Printer<'_> {
 
     fn grew(&mut self, profile: &Profile, _: &Statistics) -> Kept {
         self.print(profile);
-        Kept::TablesOnly
+        self.watcher.let_go(profile)
     }
 }

@@ -3,9 +3,12 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use viperf_agent::{Kept, Observer, Progress, Stage, Statistics};
+use viperf_agent::{Kept, MemoryShares, Observer, Progress, Stage, Statistics};
 use viperf_profile::Profile;
 use viperf_tui::Live;
+
+/// Of the rows that a profile may have, so many stay for what was seen since the reset and not in the last minute.
+const PART_SINCE_RESET: usize = 4;
 
 /// What the recorder has said.
 #[derive(Debug, Default)]
@@ -24,6 +27,7 @@ pub(super) struct Told {
 pub(super) struct Watcher<'a> {
     pub(super) live: &'a Mutex<Live>,
     pub(super) told: &'a Mutex<Told>,
+    pub(super) shares: MemoryShares,
 }
 
 impl Watcher<'_> {
@@ -35,6 +39,18 @@ impl Watcher<'_> {
         if let Err(error) = grown {
             lock(self.told).error = Some(error.to_string());
         }
+    }
+
+    /// Lets go what need not be kept: the samples at once, the rows when they are many.
+    pub(super) fn let_go(&self, profile: &Profile) -> Kept {
+        if !self.shares.are_taken_by(profile) {
+            return Kept::TablesOnly;
+        }
+        let kept = self.shares.profile_rows / PART_SINCE_RESET;
+        if let Err(error) = lock(self.live).begin_anew(kept) {
+            lock(self.told).error = Some(error.to_string());
+        }
+        Kept::Nothing
     }
 }
 
@@ -50,7 +66,7 @@ impl Observer for Watcher<'_> {
 
     fn grew(&mut self, profile: &Profile, _: &Statistics) -> Kept {
         self.take(profile);
-        Kept::TablesOnly
+        self.let_go(profile)
     }
 }
 
