@@ -5,6 +5,7 @@ import { mapSeconds, type SecondMap } from "../model/density";
 import type { Selection, TimeWindow } from "../model/filters";
 import type { Steps } from "../model/steps";
 import type { Page } from "../page";
+import { fillAxis, roundStep } from "./axis";
 import { byId, fitCanvas } from "./dom";
 import { HEAT_STEPS } from "./colors";
 
@@ -53,7 +54,9 @@ export class HeatMap {
     this.map = map;
     this.column = Math.max(1, Math.min(WIDEST, Math.floor((this.panel.clientWidth - 40) / this.map.columns)));
     const { window } = this.page.state;
-    const { step } = this.map;
+    const { step, columns } = this.map;
+    const duration = columns * step * 1e9, width = columns * this.column;
+    fillAxis(byId("heat-axis"), duration, 0, width, Math.max(1e9, roundStep(duration, width)));
     byId("heat-note").textContent = step === 1 ? "a column is a second, from top to bottom" : `a column is ${step} seconds, one over the other`;
     if (!window) this.draw(0, -1);
     else if (step === 1) this.draw(Math.floor(window[0] / 1e9 * PARTS + 1e-6), Math.ceil(window[1] / 1e9 * PARTS - 1e-6) - 1);

@@ -6,6 +6,7 @@ import { selectSteps, type Filter, type TimeWindow } from "../model/filters";
 import { KIND_INCOMPLETE, KIND_KERNEL, KIND_NATIVE, KIND_PYTHON } from "../model/kinds";
 import { part, type Steps } from "../model/steps";
 import type { Page } from "../page";
+import { fillAxis } from "./axis";
 import { byId, element, fitCanvas } from "./dom";
 import { HeatMap } from "./heat_map";
 import { Question } from "./job";
@@ -170,6 +171,7 @@ export class Timeline {
     this.lanes.ask([page.source, page.state.filters, bins], () => this.steps(bins), ({ lanes, map }) => {
       Object.assign(this, { laneWidth, bins });
       this.fillLanes(lanes);
+      fillAxis(byId("lane-axis"), page.source.duration, this.isStacked ? STACKED_MARGIN : 16 + this.labelWidth() - 24, laneWidth);
       this.heatMap.show(map);
     });
   }
