@@ -67,7 +67,7 @@ async function open(url: string, allowed: RegExp, { width = 1440, height = 900, 
   await before?.(page);
   await page.goto(url);
   await page.waitForSelector("html[data-state]", { timeout: 150_000 });
-  return { page, close: async () => { await context.close(); expect(complaints).toEqual([]); } };
+  return { page, complaints, close: async () => { await context.close(); expect(complaints).toEqual([]); } };
 }
 
 const folder = mkdtempSync(join(tmpdir(), "viperf-page-"));
