@@ -57,7 +57,7 @@ pub(crate) fn run(stages: &[Stage]) -> Result<()> {
     for stage in stages {
         say(&format!("\n== {}", stage.name()));
         if let Err(error) = run_stage(*stage, &mut tally) {
-            tally.fail(format!("{}: {error:#}", stage.name()));
+            tally.fail(&format!("{}: {error:#}", stage.name()));
         }
     }
     say("");
@@ -108,11 +108,11 @@ pub(crate) fn soak(seconds: u32) -> Result<()> {
 
 fn run_stage(stage: Stage, tally: &mut Tally) -> Result<()> {
     match stage {
-        Stage::Tidy => tally.check("tidy", show(&tidy::complaints()?)),
-        Stage::Layers => tally.check("layers", show(&layers::complaints()?)),
+        Stage::Tidy => tally.check("tidy", &shown(tidy::complaints()?)),
+        Stage::Layers => tally.check("layers", &shown(layers::complaints()?)),
         Stage::Format => {
             command::run(cargo().args(["fmt", "--all", "--check"]))?;
-            tally.check("format", 0);
+            tally.check("format", &[]);
         }
         Stage::Clippy => {
             command::run(cargo().args([
@@ -124,11 +124,11 @@ fn run_stage(stage: Stage, tally: &mut Tally) -> Result<()> {
                 "-D",
                 "warnings",
             ]))?;
-            tally.check("clippy", 0);
+            tally.check("clippy", &[]);
         }
         Stage::Build => {
             command::run(cargo().args(["build", "--release", "--package", "viperf"]))?;
-            tally.check("build", 0);
+            tally.check("build", &[]);
         }
         Stage::Unit => {
             // `--show-output` lets a test that passes because it cannot run here say so.
@@ -185,17 +185,17 @@ fn run_again(failed: Vec<String>, tally: &mut Tally) -> Result<()> {
         test.args(["--", "--exact", &name])
             // The document is of the whole run.
             .env_remove("VIPERF_WRITE_COVERAGE");
-        if command::stream(&mut test, |_| {})? {
+        if command::stream(&mut test, |line| tally.read_line_again(line))? {
             tally.passed_alone(&name);
         }
     }
     Ok(())
 }
 
-/// Prints complaints and returns how many there are.
-fn show(complaints: &[String]) -> usize {
+/// Prints complaints and gives them back.
+fn shown(complaints: Vec<String>) -> Vec<String> {
     complaints.iter().for_each(|complaint| say(complaint));
-    complaints.len()
+    complaints
 }
 
 fn run_tests(test: &mut Command, tally: &mut Tally) -> Result<()> {

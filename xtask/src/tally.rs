@@ -1,5 +1,8 @@
 //! What the stages of a run came to: tests passed, failed, skipped, counted from the runners' own closing lines.
 
+mod said;
+
+use self::said::Said;
 use crate::say;
 
 /// The sum so far.
@@ -14,28 +17,36 @@ pub(crate) struct Tally {
     failures: Vec<String>,
     /// Tests that failed beside others and passed alone.
     passed_alone: Vec<String>,
+    /// What tests said that failed, also if only beside others.
+    said: Said,
 }
 
 impl Tally {
-    /// A check that is no test runner counts as one.
-    pub(crate) fn check(&mut self, name: &str, complaints: usize) {
-        if complaints == 0 {
+    /// A check that is no test runner counts as one; what it complains of is said again at the end.
+    pub(crate) fn check(&mut self, name: &str, complaints: &[String]) {
+        if complaints.is_empty() {
             self.passed += 1;
         } else {
-            self.fail(format!("{name}: {complaints} complaints"));
+            self.failed += 1;
+            self.failures
+                .push(format!("{name}: {} complaints", complaints.len()));
+            self.said.add(name, complaints.to_vec());
         }
     }
 
-    /// A stage that could not run to its end, with its reason.
-    pub(crate) fn fail(&mut self, why: String) {
+    /// A stage that could not run to its end, with its reason, of which the first line is its name at the end.
+    pub(crate) fn fail(&mut self, why: &str) {
         self.failed += 1;
-        self.failures.push(why);
+        let mut lines = why.lines();
+        let name = lines.next().unwrap_or_default().to_owned();
+        self.said.add(&name, lines.map(str::to_owned).collect());
+        self.failures.push(name);
     }
 
     /// A runner ended badly: where no test of it failed, that is a failure of its own (it crashed, say).
     pub(crate) fn note_bad_end(&mut self) {
         if self.failed == 0 {
-            self.fail("a test runner ended badly".to_owned());
+            self.fail("a test runner ended badly");
         }
     }
 
@@ -53,8 +64,14 @@ impl Tally {
         }
     }
 
+    /// Reads one line of a runner that runs a test again, which is counted already.
+    pub(crate) fn read_line_again(&mut self, line: &str) {
+        self.said.read_line(line);
+    }
+
     /// Reads one line of a test runner's output.
     pub(crate) fn read_line(&mut self, line: &str) {
+        self.said.read_line(line);
         if let Some(skip) = line.strip_prefix("skipped: ") {
             self.skipped.push(skip.to_owned());
         } else if let Some(counts) = line.strip_prefix("test result: ") {
@@ -69,22 +86,26 @@ impl Tally {
         }
     }
 
-    /// Prints what failed, what was skipped, and the one closing line; true if all is well.
+    /// Prints what was skipped, what failed and its words, and the one closing line; true if all is well.
     pub(crate) fn close(&self) -> bool {
-        for failure in &self.failures {
-            say(&format!("failed: {failure}"));
-        }
-        for test in &self.passed_alone {
-            say(&format!("failed beside others and passed alone: {test}"));
-        }
-        if !self.skipped.is_empty() {
-            say("skipped on this machine:");
-            for skip in &self.skipped {
-                say(&format!("  {skip}"));
-            }
-        }
-        say(&self.closing_line());
+        self.last_lines().iter().for_each(|line| say(line));
         self.failed == 0
+    }
+
+    /// What matters most comes last: of a log that is cut, that is left.
+    fn last_lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if !self.skipped.is_empty() {
+            lines.push("skipped on this machine:".to_owned());
+            lines.extend(self.skipped.iter().map(|skip| format!("  {skip}")));
+        }
+        let alone = self.passed_alone.iter();
+        lines.extend(alone.map(|test| format!("failed beside others and passed alone: {test}")));
+        let failures = self.failures.iter();
+        lines.extend(failures.map(|failure| format!("failed: {failure}")));
+        lines.extend(self.said.lines());
+        lines.push(self.closing_line());
+        lines
     }
 
     fn closing_line(&self) -> String {
@@ -118,7 +139,7 @@ mod tests {
             "test result: FAILED. 3 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out",
         );
         tally.read_line("skipped: late-import/3.12: no numpy");
-        tally.check("tidy", 0);
+        tally.check("tidy", &[]);
         assert_eq!(tally.closing_line(), "16 passed, 1 failed, 1 skipped");
         assert_eq!(tally.failures, ["a::b"]);
     }
@@ -136,7 +157,38 @@ mod tests {
     #[test]
     fn a_complaint_is_one_failure() {
         let mut tally = Tally::default();
-        tally.check("layers", 2);
+        tally.check("layers", &["a uses b".to_owned(), "b uses a".to_owned()]);
         assert_eq!(tally.closing_line(), "0 passed, 1 failed, 0 skipped");
+    }
+
+    #[test]
+    fn what_failed_tests_said_is_last_but_for_the_counts() {
+        let mut tally = Tally::default();
+        let runner = "test a/b ... FAILED\nskipped: c/d: no root\n\nfailures:\n\n---- a/b ----\nwrong\n\n\n\
+                      failures:\n    a/b\n\ntest result: FAILED. 3 passed; 1 failed; 0 ignored";
+        runner.lines().for_each(|line| tally.read_line(line));
+        let again = "failures:\n\n---- a/b ----\nwrong again\n\n\nfailures:\n    a/b\n";
+        again.lines().for_each(|line| tally.read_line_again(line));
+        tally.check("layers", &["a uses b".to_owned()]);
+        tally.fail("vm/5.10: it panicked:\nlast words");
+        assert_eq!(
+            tally.last_lines(),
+            [
+                "skipped on this machine:",
+                "  c/d: no root",
+                "failed: a/b",
+                "failed: layers: 1 complaints",
+                "failed: vm/5.10: it panicked:",
+                "---- a/b said:",
+                "wrong",
+                "---- a/b said:",
+                "wrong again",
+                "---- layers said:",
+                "a uses b",
+                "---- vm/5.10: it panicked: said:",
+                "last words",
+                "3 passed, 3 failed, 1 skipped",
+            ]
+        );
     }
 }

@@ -66,13 +66,13 @@ pub(crate) fn run(kernels: &[Kernel], tally: &mut Tally) -> Result<()> {
         match told {
             Ok(told) => {
                 say(&format!("figure: {name}: {} ({seconds} s)", told.summary));
-                tally.check(&name, 0);
+                tally.check(&name, &[]);
                 figures.extend(
                     told.verifier
                         .map(|verifier| Figures::new(&told.release, &verifier)),
                 );
             }
-            Err(error) => tally.fail(format!("{name}: {error:#} ({seconds} s)")),
+            Err(error) => tally.fail(&format!("{name}: {error:#} ({seconds} s)")),
         }
     }
     if writes {
