@@ -54,7 +54,7 @@ __noinline s64 define_code(u64 address, u32 id)
 	u32 zero = 0, size;
 	struct code_record *record = bpf_map_lookup_elem(&code_records, &zero);
 	const struct python_layout *layout;
-	u64 filename, name;
+	u64 filename, name, flags;
 
 	if (!s || !record)
 		return CODE_LOST;
@@ -78,12 +78,15 @@ __noinline s64 define_code(u64 address, u32 id)
 		     block_u64(s->code_block, layout->code_qualname, CODE_BLOCK_BYTES), layout);
 	capture_text(&record->filename, record->filename_bytes, filename, layout);
 	capture_line_table(record, block_u64(s->code_block, layout->code_line_table, CODE_BLOCK_BYTES), layout);
+	flags = definition_flags(record);
 	size = record->line_table_captured;
+	/* As in send_capture_part: the verifier of 5.10 has to see the bound of the very number that is passed on. */
+	barrier_var(size);
 	if (size > MAX_LINE_TABLE_BYTES)
 		size = MAX_LINE_TABLE_BYTES;
 	size += __builtin_offsetof(struct code_record, line_table);
 	record->header.size = size;
-	if (bpf_ringbuf_output(&records, record, size, definition_flags(record))) {
+	if (bpf_ringbuf_output(&records, record, size, flags)) {
 		__sync_fetch_and_add(&lost[LOST_CODES], 1);
 		return CODE_LOST;
 	}

@@ -20,4 +20,6 @@ long bpf_ringbuf_output(void *ring, void *record, u64 size, u64 flags);
 u32 bpf_get_smp_processor_id(void);
 u64 bpf_ringbuf_query(void *ring, u64 what);
 
+#define barrier_var(var) __asm__ volatile("" : "+r"(var))
+
 #endif
