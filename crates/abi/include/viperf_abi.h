@@ -35,6 +35,10 @@ enum limit {
 	ROW_TABLE_TICK_SHIFT = 26,
 	/* Instead of a number of rows: there are some, but not here yet. */
 	ROWS_AWAITED = 2147483647,
+	/* A bit of `row_table.placement`: user space has not looked at the file's instructions yet, which can tell rows where there
+	 * are none. */
+	ROWS_CAN_BE_MORE = 1,
+	ROWS_PLACEMENT_SHIFT = 1,
 	/* Entries of the `mappings` array, shared by all processes. */
 	MAX_MAPPINGS = 262144,
 	MAX_PROCESSES = 16384,
@@ -130,9 +134,10 @@ struct row_table {
 	unsigned long long place;
 	/* When a walk last looked here; the kernel writes it. */
 	unsigned int last_used;
-	/* 1: user space has not looked at the file's instructions yet, which can tell rows where there are none. */
-	unsigned int more_rows;
+	/* ROWS_CAN_BE_MORE, or 0; and, from ROWS_PLACEMENT_SHIFT on, a number that no other rows have had, written after `place`. */
+	unsigned int placement;
 };
+
 
 /* Kinds of rule, bits 0 to 3 of `unwind_row.rule`. */
 enum rule_kind {

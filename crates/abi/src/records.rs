@@ -24,6 +24,8 @@ pub mod limit {
         MAX_ROW_TABLES = 131_072;
         ROW_TABLE_TICK_SHIFT = 26;
         ROWS_AWAITED = 2_147_483_647;
+        ROWS_CAN_BE_MORE = 1;
+        ROWS_PLACEMENT_SHIFT = 1;
         MAX_MAPPINGS = 262_144;
         MAX_PROCESSES = 16384;
         MAX_THREAD_STATES = 16384;
@@ -123,8 +125,9 @@ pub struct RowTable {
     pub place: u64,
     /// When a walk last looked here, in units of 2^26 ns of the monotonic clock; the kernel writes it.
     pub last_used: u32,
-    /// 1: user space has not looked at the file's instructions yet, which can tell rows where there are none.
-    pub more_rows: u32,
+    /// [`limit::ROWS_CAN_BE_MORE`] or 0, and from [`limit::ROWS_PLACEMENT_SHIFT`] on the number of these rows among all that
+    /// were ever placed.
+    pub placement: u32,
 }
 
 /// `struct mapping`: one executable mapping.

@@ -19,8 +19,9 @@ const TABLES_REST: Duration = Duration::from_secs(10);
 /// In words of 8 bytes.
 const TABLE_WORDS: usize = size_of::<RowTable>() / 8;
 
-/// `row_table.more_rows` in the second word of a table; the kernel writes the other half.
-const MORE_ROWS_BITS: u64 = !0 << 32;
+/// `row_table.placement` in the second word of a table; the kernel writes the other half.
+const PLACEMENT_BITS: u64 = !0 << 32;
+const CAN_BE_MORE: u64 = (limit::ROWS_CAN_BE_MORE as u64) << 32;
 
 /// What a search for a rule brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub(crate) struct RowStore {
     /// The number of the next table that is new; 0 is no table.
     next_table: u32,
     free_tables: Vec<u32>,
+    /// How many times rows were placed or taken away, so that each placement has a number of its own.
+    placements: u64,
     resting_rows: VecDeque<(Instant, (usize, usize))>,
     resting_tables: VecDeque<(Instant, u32)>,
 }
@@ -58,6 +61,7 @@ impl RowStore {
             space: RowSpace::new(limit::MAX_ROW_SHARDS, bytes / SHARD_BYTES),
             next_table: 1,
             free_tables: Vec::new(),
+            placements: 0,
             resting_rows: VecDeque::new(),
             resting_tables: VecDeque::new(),
         }
@@ -140,10 +144,10 @@ impl RowStore {
     /// Says whether the instructions of a table's file can tell rows where it has none: walks that lack one are then deferred.
     pub(crate) fn expect_more(&self, table: u32, can_be_more: bool) {
         if let Some(word) = self.tables.words().get(table as usize * TABLE_WORDS + 1) {
-            let more = u64::from(can_be_more) << 32;
-            let _ = word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
-                Some(word & !MORE_ROWS_BITS | more)
-            });
+            match can_be_more {
+                true => word.fetch_or(CAN_BE_MORE, Ordering::Relaxed),
+                false => word.fetch_and(!CAN_BE_MORE, Ordering::Relaxed),
+            };
         }
     }
 
@@ -163,7 +167,7 @@ impl RowStore {
     pub(crate) fn find_rule(&self, table: u32, pc: u32, tick: u32) -> RowSearch {
         if let Some(word) = self.tables.words().get(table as usize * TABLE_WORDS + 1) {
             let _ = word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
-                Some(word & MORE_ROWS_BITS | u64::from(tick))
+                Some(word & PLACEMENT_BITS | u64::from(tick))
             });
         }
         let (mut first, mut count) = self.place_of(table);
@@ -234,11 +238,20 @@ impl RowStore {
         }
     }
 
-    fn tell(&self, table: u32, first: usize, count: usize) {
+    /// The walk remembers what it has found by the placement's number, which it reads before the place: so the number comes last.
+    fn tell(&mut self, table: u32, first: usize, count: usize) {
         let word = self.tables.words().get(table as usize * TABLE_WORDS);
         if let Some(word) = word {
             // After the rows themselves.
             word.store(first as u64 | (count as u64) << 32, Ordering::Release);
+        }
+        self.placements += 1;
+        let word = self.tables.words().get(table as usize * TABLE_WORDS + 1);
+        if let Some(word) = word {
+            let placement = self.placements << (32 + limit::ROWS_PLACEMENT_SHIFT);
+            let _ = word.fetch_update(Ordering::Release, Ordering::Relaxed, |word| {
+                Some(word & (CAN_BE_MORE | !PLACEMENT_BITS) | placement)
+            });
         }
     }
 

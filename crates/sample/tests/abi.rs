@@ -96,7 +96,7 @@ fn records_are_the_same_in_c_and_rust() {
         RowTable {
             place,
             last_used,
-            more_rows
+            placement
         }
     );
     compare!(

@@ -1,6 +1,6 @@
 //! What a profiler says of a process of which the truth is known: shares of functions, stacks that cannot be.
 
-use std::{fs, path::Path, process::Command};
+use std::{collections::HashMap, fs, path::Path, process::Command};
 
 use anyhow::{Context, Result};
 
@@ -66,19 +66,25 @@ impl Stacks {
         self.lines.iter().map(|(_, weight)| weight).sum()
     }
 
-    /// Of viperf's own text: samples of 100 whose innermost function has no name, and those without a function of Python.
-    pub(super) fn unnamed_and_without_python(&self) -> (f64, f64) {
+    /// Of viperf's own text: samples of 100 whose innermost function has no name though its file `has_symbols`, and those
+    /// without a function of Python.
+    pub(super) fn unnamed_and_without_python(
+        &self,
+        has_symbols: &dyn Fn(&str) -> bool,
+    ) -> (f64, f64) {
         let all = self.samples();
         let part = |is_so: &dyn Fn(&str) -> bool| {
             let those = self.lines.iter().filter(|(stack, _)| is_so(stack));
             100.0 * those.map(|(_, weight)| weight).sum::<f64>() / all
         };
-        // An address in a library, or a gap.
+        // An address in a file (`[libz.so.1+0x1]`), or a gap.
         let is_unnamed = |stack: &str| {
-            stack
-                .rsplit(';')
-                .next()
-                .is_some_and(|leaf| leaf.starts_with('['))
+            let leaf = stack.rsplit(';').next().unwrap_or_default();
+            let address = leaf.strip_prefix('[');
+            address.is_some_and(|text| {
+                text.rsplit_once("+0x")
+                    .is_none_or(|(file, _)| has_symbols(file))
+            })
         };
         (part(&is_unnamed), part(&|stack| !stack.contains("_[p]")))
     }
@@ -137,6 +143,33 @@ impl Stacks {
     }
 }
 
+/// Names of the files that run in a process, and whether each has symbols of its own functions, as binutils says.
+pub(super) fn files_with_symbols(pid: u32) -> Result<HashMap<String, bool>> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
+    let paths = maps
+        .lines()
+        .filter_map(|line| Some(&line[line.find(" /")? + 1..]));
+    let mut files = HashMap::new();
+    for path in paths.map(Path::new) {
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+            continue;
+        };
+        if !files.contains_key(name) {
+            files.insert(name.to_owned(), has_symbols(path)?);
+        }
+    }
+    Ok(files)
+}
+
+fn has_symbols(file: &Path) -> Result<bool> {
+    let sections = Command::new("readelf")
+        .args(["--section-headers", "--wide"])
+        .arg(file)
+        .output()
+        .context("readelf does not start")?;
+    Ok(String::from_utf8_lossy(&sections.stdout).contains(" .symtab "))
+}
+
 /// `name (file:line)` of viperf and py-spy, `file:name:line` of austin and CPython.
 fn name_of(frame: &str) -> &str {
     match frame.split_once(" (") {
@@ -175,8 +208,12 @@ mod tests {
     fn an_address_has_no_name_and_a_stack_of_native_code_no_python() {
         let text = "p (1);f (a.py:1)_[p];deflate (libz.so)_[pn] 6\np (1);f (a.py:1)_[p];[libz.so+0x1]_[pn] 1\np (1);g (libc.so)_[pn] 3\n";
         let stacks = Stacks::parse(text, Kind::Viperf);
-        let (unnamed, without_python) = stacks.unnamed_and_without_python();
+        let (unnamed, without_python) =
+            stacks.unnamed_and_without_python(&|file| file == "libz.so");
         assert!((unnamed - 10.0).abs() < 1e-9 && (without_python - 30.0).abs() < 1e-9);
+        // No profiler can name what is stripped.
+        let (unnamed, _) = stacks.unnamed_and_without_python(&|_| false);
+        assert!(unnamed.abs() < 1e-9);
     }
 
     #[test]

@@ -134,7 +134,7 @@ const BARS: [Bar; 22] = [
         2.0,
     ),
     bar(
-        "innermost functions without a name, %",
+        "innermost functions without a name in files with symbols, %",
         "zlib_example",
         1000,
         |f| f.unnamed_percent,

@@ -15,7 +15,7 @@ use serde_json::Value;
 use viperf_e2e::{cpu_seconds, environments, fixtures};
 
 use super::{
-    attribution::Stacks,
+    attribution::{Stacks, files_with_symbols},
     figures::{Figures, median},
     peers::{Files, Kind, Profiler},
 };
@@ -184,7 +184,9 @@ fn measure_once(
     let own = number(&cost["user_seconds"]).unwrap_or(0.0)
         + number(&cost["system_seconds"]).unwrap_or(0.0);
     let is_single = profiler.kind.is_viperf() && !place.workload.contains("processes");
-    let names = (profiler.kind == Kind::Viperf).then(|| stacks.unnamed_and_without_python());
+    let files = files_with_symbols(pid)?;
+    let names = (profiler.kind == Kind::Viperf)
+        .then(|| stacks.unnamed_and_without_python(&|file| *files.get(file).unwrap_or(&true)));
     let figures = Figures {
         loss_percent: None,
         samples: Some(samples),

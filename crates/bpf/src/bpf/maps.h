@@ -122,6 +122,7 @@ struct {
 enum {
 	/* Powers of two. */
 	MET_CODES = 64,
+	CALLS_WITH_RULES = 1024,
 	FRAME_WINDOW_BYTES = 2048,
 };
 
@@ -130,6 +131,8 @@ struct native_walk {
 	u64 ip;
 	u64 sp;
 	u64 bp;
+	/* Where the code of the frame before is mapped, or MAX_MAPPINGS. */
+	u32 last_mapping;
 	/* The innermost frame: all registers can be used, and its address is not a return address. */
 	u32 innermost;
 	u32 exact_ip;
@@ -143,8 +146,8 @@ struct native_walk {
 	u64 rows;
 	/* The walk ended in code whose rows user space will bring. */
 	u32 awaits_rows;
-	/* The file of the frame in hand can have more rows: row_table.more_rows. */
-	u32 more_rows;
+	/* Of the frame in hand's rows: row_table.placement. */
+	u32 placement;
 	/* The walk met a place without a row in such a file. */
 	u32 awaits_more;
 	/* It went on at an eval call, with a reason in the gap. */
@@ -242,6 +245,14 @@ struct met_code {
 	u32 id;
 	u32 flags;
 };
+/* The rule at a call that was met in an earlier sample: most of a stack is as it was, and rows that nobody has looked at since
+ * the last sample are cold. */
+struct rule_at_call {
+	/* Where in its file, and above it row_table.placement: what is replaced has another one. */
+	u64 key;
+	u32 rule;
+	u32 reserved;
+};
 struct scratch {
 	struct stack_record stack;
 	struct process process;
@@ -277,6 +288,8 @@ struct scratch {
 	u64 gil;
 	/* Of the code object in hand; on the stack it would leave too little to the calls (512 bytes for all, until 6.6). */
 	struct code_identity identity;
+	/* By a hash of the key. */
+	struct rule_at_call rules_at_calls[CALLS_WITH_RULES];
 };
 /* One for each CPU. An ordinary array, as stack_caches. */
 struct {

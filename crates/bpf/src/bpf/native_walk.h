@@ -71,11 +71,50 @@ static __always_inline void find_rows(struct scratch *s, u32 index)
 	struct row_table *table = bpf_map_lookup_elem(&row_tables, &index);
 	u32 now = s->stack.sample.time_ns >> ROW_TABLE_TICK_SHIFT;
 
-	/* Read at once: user space changes it at any time. */
+	/* Read at once, and in this order: user space changes them at any time, the place first. */
+	s->native.placement = table ? *(volatile u32 *)&table->placement : 0;
 	s->native.rows = table ? *(volatile u64 *)&table->place : 0;
-	s->native.more_rows = table ? *(volatile u32 *)&table->more_rows : 0;
 	if (table && table->last_used != now)
 		table->last_used = now;
+}
+
+/* The mapping of the frame in hand, most often that of the frame before; or 0. */
+static __always_inline struct mapping *find_mapping_of_frame(struct scratch *s, u64 lookup)
+{
+	u32 index = s->native.last_mapping;
+	struct mapping *mapping = bpf_map_lookup_elem(&mappings, &index);
+	s64 found;
+
+	if (mapping && lookup >= mapping->start && lookup < mapping->end)
+		return mapping;
+	found = find_mapping(s->process.first_mapping, s->process.mapping_count, lookup);
+	index = found;
+	mapping = found < 0 ? 0 : bpf_map_lookup_elem(&mappings, &index);
+	if (!mapping || lookup >= mapping->end)
+		return 0;
+	s->native.last_mapping = index;
+	return mapping;
+}
+
+/* The rule at `pc`. Calls are remembered, the innermost frame's instructions are too many. */
+static __always_inline s64 find_rule_of_frame(struct scratch *s, u32 pc)
+{
+	u64 key = (u64)(s->native.placement >> ROWS_PLACEMENT_SHIFT) << 32 | pc;
+	/* The constant is 2^64 divided by the golden ratio. */
+	u32 place = key * 0x9e3779b97f4a7c15ull >> 32;
+	struct rule_at_call *known = &s->rules_at_calls[MASKED(place, CALLS_WITH_RULES - 1)];
+	s64 found;
+
+	if (s->native.exact_ip)
+		return find_rule(s->native.rows, s->native.rows >> 32, pc);
+	if (known->key == key)
+		return known->rule;
+	found = find_rule(s->native.rows, s->native.rows >> 32, pc);
+	if (found >= 0) {
+		known->rule = found;
+		known->key = key;
+	}
+	return found;
 }
 
 /* Behind a system call: it was the one that has made this thread, on a stack where nothing has called. In the kernel its number
@@ -164,7 +203,7 @@ __noinline int walk_native_step(void)
 	struct mapping *mapping;
 	u64 lookup, cfa, reason = 0;
 	s64 found;
-	u32 index, rule;
+	u32 rule;
 
 	if (!s)
 		return 1;
@@ -173,11 +212,7 @@ __noinline int walk_native_step(void)
 		return leap_to_root();
 	/* A return address may be the first byte behind a function that never returns: look up the call before it. */
 	lookup = s->native.exact_ip ? s->native.ip : s->native.ip - 1;
-	found = find_mapping(s->process.first_mapping, s->process.mapping_count, lookup);
-	index = found;
-	mapping = found < 0 ? 0 : bpf_map_lookup_elem(&mappings, &index);
-	if (mapping && lookup >= mapping->end)
-		mapping = 0;
+	mapping = find_mapping_of_frame(s, lookup);
 	if (mapping)
 		find_rows(s, mapping->row_table);
 	/* As good as not known yet: user space finishes the walk when it has the rows. */
@@ -202,14 +237,14 @@ __noinline int walk_native_step(void)
 		push_frame(s, (u64)WORD_ADDRESS << 60 | (lookup & ((1ull << 60) - 1)), 0, 0);
 	else
 		push_frame(s, native_word(mapping, lookup), 0, 0);
-	found = find_rule(s->native.rows, s->native.rows >> 32, lookup - mapping->load_bias);
+	found = find_rule_of_frame(s, lookup - mapping->load_bias);
 	rule = found < 0 ? RULE_NONE : found;
 	if (s->native.generated)
 		return step_in_generated_code(lookup, rule);
 	if ((rule & 15) == RULE_NONE)
 		rule = find_rule_beside(s, mapping);
 	/* The walk goes on as it can, and user space walks again when it has looked at the instructions. */
-	if ((rule & 15) == RULE_NONE && s->native.more_rows)
+	if ((rule & 15) == RULE_NONE && s->native.placement & ROWS_CAN_BE_MORE)
 		s->native.awaits_more = 1;
 	if ((rule & 15) == RULE_END)
 		return end_at_root(s);
@@ -244,6 +279,7 @@ static __always_inline void walk_native(struct scratch *s)
 	s->native.ip = s->registers.by_position[SAVED_IP];
 	s->native.sp = s->registers.by_position[SAVED_SP];
 	s->native.bp = s->registers.by_position[SAVED_BP];
+	s->native.last_mapping = MAX_MAPPINGS;
 	s->native.innermost = 1;
 	s->native.exact_ip = 1;
 	s->native.bp_known = 1;
