@@ -1,4 +1,4 @@
-//! Compiles the headers of the Python walk for the host, with traps for undefined behaviour in place.
+//! Compiles the headers of the walks for the host, with traps for undefined behaviour in place.
 
 fn main() {
     for watched in ["host", "../bpf/src/bpf", "../abi/include"] {

@@ -5,16 +5,21 @@ use std::{
     ptr,
 };
 
-use viperf_abi::{Process, Reason, Record, decode_record, limit, unroll_section};
+use viperf_abi::{
+    Mapping, Process, Reason, Record, RowTable, UnwindRow, decode_record, limit, unroll_section,
+};
 
-use crate::{Definition, Map, Maps, Thread, Walker};
+use crate::{Definition, Files, Map, Maps, Registers, Thread, Walker};
 
 /// A reader of the process's memory.
 type ReadMemory<'walk> = &'walk mut dyn FnMut(u64, &mut [u8]) -> bool;
 
 /// What came of a walk, as C says it.
+#[derive(Default)]
 pub(crate) struct Raw {
-    pub(crate) words: Vec<u64>,
+    pub(crate) native: Vec<u64>,
+    pub(crate) cfas: Vec<u64>,
+    pub(crate) python: Vec<u64>,
     pub(crate) definitions: Vec<Definition>,
     pub(crate) reads: u32,
     pub(crate) flags: u32,
@@ -56,12 +61,37 @@ struct Sampled {
     reserved: u32,
 }
 
+/// `struct stopped`.
+#[repr(C)]
+struct Stopped {
+    process: *mut Process,
+    mappings: *mut Mapping,
+    row_tables: *mut RowTable,
+    rows: *mut UnwindRow,
+    row_count: u64,
+    mapping_count: u32,
+    row_table_count: u32,
+    fsbase: u64,
+    time_ns: u64,
+    tid: u32,
+    in_kernel: u32,
+    registers: [u64; 21],
+}
+
+/// `struct section`.
+#[repr(C)]
+struct Section {
+    words: *const u64,
+    count: u32,
+    skipped: u32,
+}
+
 /// `struct outcome`.
 #[repr(C)]
 struct Outcome {
-    words: *const u64,
-    word_count: u32,
-    skipped: u32,
+    native: Section,
+    python: Section,
+    cfas: *const u64,
     flags: u32,
     list_steps: u32,
     reads: u32,
@@ -72,6 +102,7 @@ unsafe extern "C" {
     safe fn viperf_host_scratch_size() -> u64;
     safe fn viperf_host_code_record_size() -> u64;
     fn viperf_host_walk(host: *mut Host, sampled: *const Sampled, outcome: *mut Outcome);
+    fn viperf_host_sample(host: *mut Host, stopped: *mut Stopped, outcome: *mut Outcome);
 }
 
 pub(crate) fn scratch_size() -> usize {
@@ -88,6 +119,58 @@ pub(crate) fn walk(
     thread: &Thread<'_>,
     read_memory: ReadMemory<'_>,
 ) -> Raw {
+    let sampled = Sampled {
+        process,
+        cfas: thread.cfas.as_ptr(),
+        fsbase: thread.fsbase,
+        sp: thread.sp,
+        time_ns: thread.time_ns,
+        cfa_count: u32::try_from(thread.cfas.len()).unwrap_or(u32::MAX),
+        tid: thread.tid,
+        deferred: thread.deferred.into(),
+        reserved: 0,
+    };
+    run(walker, read_memory, |host, outcome| {
+        // SAFETY: `cfas` has as many words as `cfa_count` says, and the rest is as `run` promises.
+        unsafe { viperf_host_walk(host, &raw const sampled, outcome) }
+    })
+}
+
+pub(crate) fn sample(
+    walker: &mut Walker,
+    process: &mut Process,
+    files: &mut Files,
+    registers: &Registers,
+    read_memory: ReadMemory<'_>,
+) -> Raw {
+    let mut stopped = Stopped {
+        process,
+        mappings: files.mappings.as_mut_ptr(),
+        row_tables: files.row_tables.as_mut_ptr(),
+        rows: files.rows.as_mut_ptr(),
+        row_count: files.rows.len() as u64,
+        mapping_count: u32::try_from(files.mappings.len()).unwrap_or(u32::MAX),
+        row_table_count: u32::try_from(files.row_tables.len()).unwrap_or(u32::MAX),
+        fsbase: registers.fsbase,
+        time_ns: registers.time_ns,
+        tid: registers.tid,
+        in_kernel: registers.in_kernel.into(),
+        registers: registers.saved,
+    };
+    run(walker, read_memory, |host, outcome| {
+        // SAFETY: each array has as many elements as its count says, nobody else touches them or the process, and the rest
+        // is as `run` promises.
+        unsafe { viperf_host_sample(host, &raw mut stopped, outcome) }
+    })
+}
+
+/// Calls C with a host and an outcome that live and are not touched by us until it returns: `scratch` and `code_record` have
+/// the sizes that C asked for, the structs are those of walk.c, and `context` is what the four functions expect.
+fn run(
+    walker: &mut Walker,
+    read_memory: ReadMemory<'_>,
+    call: impl FnOnce(*mut Host, *mut Outcome),
+) -> Raw {
     let mut context = Context {
         maps: &mut walker.maps,
         read_memory,
@@ -103,54 +186,75 @@ pub(crate) fn walk(
         insert,
         output,
     };
-    let sampled = Sampled {
-        process,
-        cfas: thread.cfas.as_ptr(),
-        fsbase: thread.fsbase,
-        sp: thread.sp,
-        time_ns: thread.time_ns,
-        cfa_count: u32::try_from(thread.cfas.len()).unwrap_or(u32::MAX),
-        tid: thread.tid,
-        deferred: thread.deferred.into(),
-        reserved: 0,
+    let nothing = || Section {
+        words: ptr::null(),
+        count: 0,
+        skipped: 0,
     };
     let mut outcome = Outcome {
-        words: ptr::null(),
-        word_count: 0,
-        skipped: 0,
+        native: nothing(),
+        python: nothing(),
+        cfas: ptr::null(),
         flags: 0,
         list_steps: 0,
         reads: 0,
         strayed: 0,
     };
-    // SAFETY: every pointer is to a value that lives and is not touched by us until the call returns: `scratch` and
-    // `code_record` have the sizes that C asked for, `cfas` as many words as `cfa_count` says, the structs are those of
-    // walk.c, and `context` is what the four functions expect.
-    unsafe { viperf_host_walk(&raw mut host, &raw const sampled, &raw mut outcome) };
-    // More words than there is room for cannot be looked at.
-    let strayed = outcome.strayed != 0 || outcome.words.is_null();
-    let words = match strayed {
-        true => Vec::new(),
-        // SAFETY: `words` points into `scratch`, which is alive, and C has checked that so many words lie within it.
-        false => unsafe { std::slice::from_raw_parts(outcome.words, outcome.word_count as usize) }
-            .to_vec(),
-    };
-    let skipped = u16::try_from(outcome.skipped).unwrap_or(u16::MAX);
-    let words = unroll_section(
-        words,
-        limit::LEAFMOST_PYTHON,
-        skipped,
-        Reason::PythonTooDeep,
-    );
-    let strayed = strayed || words.is_none();
-    let words = words.unwrap_or_default();
+    call(&raw mut host, &raw mut outcome);
+    // SAFETY: what `outcome` points to is in `scratch`, which is alive.
+    let sections = unsafe { take_sections(&outcome) };
+    let strayed = sections.is_none();
     Raw {
-        words,
         definitions: context.definitions,
         reads: outcome.reads,
         flags: outcome.flags,
         list_steps: outcome.list_steps,
         strayed,
+        ..sections.unwrap_or_default()
+    }
+}
+
+/// Native words, CFAs and Python words; `None` when they are not where they must be.
+///
+/// # Safety
+/// Where C has not found that words have strayed, its pointers must be to memory that is alive.
+unsafe fn take_sections(outcome: &Outcome) -> Option<Raw> {
+    if outcome.strayed != 0 {
+        return None;
+    }
+    let section = |section: &Section, leafmost, reason| {
+        // SAFETY: C has checked that so many words lie within `scratch`.
+        let words = unsafe { words_of(section.words, section.count) };
+        let skipped = u16::try_from(section.skipped).ok()?;
+        unroll_section(words, leafmost, skipped, reason)
+    };
+    let native = section(
+        &outcome.native,
+        limit::LEAFMOST_NATIVE,
+        Reason::NativeTooDeep,
+    )?;
+    // SAFETY: there are CFAs for twice LEAFMOST_NATIVE frames, if there are native words.
+    let cfas = unsafe { words_of(outcome.cfas, outcome.native.count) };
+    let python = section(
+        &outcome.python,
+        limit::LEAFMOST_PYTHON,
+        Reason::PythonTooDeep,
+    )?;
+    Some(Raw {
+        native,
+        cfas,
+        python,
+        ..Raw::default()
+    })
+}
+
+/// # Safety
+/// There must be so many words, unless `words` is null.
+unsafe fn words_of(words: *const u64, count: u32) -> Vec<u64> {
+    match words.is_null() {
+        true => Vec::new(),
+        // SAFETY: as the caller promises.
+        false => unsafe { std::slice::from_raw_parts(words, count as usize) }.to_vec(),
     }
 }
 

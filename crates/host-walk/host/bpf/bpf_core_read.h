@@ -1,4 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 OR MIT
  *
- * The Python walk reads nothing of the kernel's.
+ * The walks read nothing of the kernel's.
  */

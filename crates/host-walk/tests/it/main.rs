@@ -1,4 +1,4 @@
-//! The kernel's Python walk, over made-up memory of every version and over that of real interpreters.
+//! The kernel's walks, over made-up memory and over that of real programs and interpreters.
 //!
 //! Made-up memory shows each shape that a version can have, torn and hostile ones included; what the versions really do
 //! is for the interpreters to show (`live.rs`).
@@ -17,6 +17,9 @@ mod layout;
 #[path = "../../../cpython/tests/live/interpreters.rs"]
 mod interpreters;
 mod live;
+mod native;
+mod native_hostile;
+mod recording;
 mod session;
 mod stacks;
 mod thread_states;

@@ -1,0 +1,175 @@
+//! The native walk over the registers and the memory of programs that gdb has stopped, against gdb's frames.
+//!
+//! gdb reads the files' call frame information itself, follows all registers, and looks at the instructions where there is
+//! none. Stops are at breakpoints and at each instruction behind them, so that they are the same in every run.
+
+use std::{fs, path::PathBuf, process::Command};
+
+use viperf_abi::{PROCESS_READ, Process};
+use viperf_host_walk::{Files, Sample, Walker};
+
+use crate::recording::{Opened, Recording, Stop, Tables, addresses, gdb_runs_programs};
+
+/// How compilers are asked to build the places.
+const BUILDS: [&[&str]; 5] = [
+    &["-O0"],
+    &["-O2"],
+    // Lazily linked, with an entry of the linkage table that is split in two.
+    &[
+        "-O2",
+        "-fno-omit-frame-pointer",
+        "-fcf-protection",
+        "-Wl,-z,lazy",
+    ],
+    &["-Os", "-no-pie", "-fcf-protection=none", "-Wl,-z,lazy"],
+    &["-O3", "-static"],
+];
+
+/// Where one stack is exchanged for another: the file's table speaks of the one to come, the return address on the stack of
+/// the one that goes.
+const EXCHANGING: [&str; 4] = ["setcontext", "swapcontext", "longjmp", "__start_context"];
+
+/// lea -8(%r10),%rsp, and ret.
+const END_OF_REALIGNED: [&[u8]; 2] = [&[0x49, 0x8d, 0x62, 0xf8], &[0xc3]];
+
+/// What may be otherwise than gdb says at a stop.
+enum Allowed {
+    Nothing,
+    /// An end with a reason: glibc's older tables do not say that a context's stack begins in `__start_context`.
+    Reason,
+    /// All but an endless walk. Also behind `leave`, gcc says of functions that realign their stack after an alloca that the
+    /// caller's rbp is where rbp points to; gdb does not believe it at the last instruction.
+    Anything,
+}
+
+fn allowed(stop: &Stop, opened: &Opened<'_>) -> Allowed {
+    let leaf = &stop.frames[0];
+    let mut code = [0; 4];
+    opened.read(leaf.1, &mut code);
+    let is_realigned = leaf.3.starts_with("is_realigned")
+        && END_OF_REALIGNED.iter().any(|end| code.starts_with(end));
+    if is_realigned || EXCHANGING.iter().any(|name| leaf.3.contains(name)) {
+        return Allowed::Anything;
+    }
+    match stop.frames.iter().any(|frame| frame.3 == "in_context") {
+        true => Allowed::Reason,
+        false => Allowed::Nothing,
+    }
+}
+
+/// What became of the stops of one recording.
+#[derive(Default)]
+struct Tally {
+    stops: usize,
+    frames: usize,
+    /// To the root, frame by frame.
+    whole: usize,
+    /// Otherwise than gdb says, as allowed.
+    otherwise: usize,
+    wrong: Vec<String>,
+}
+
+impl Tally {
+    fn compare(&mut self, stop: &Stop, files: &Files, sample: &Sample, allowed: &Allowed) {
+        self.stops += 1;
+        let walked = addresses(files, &sample.native);
+        let expected = stop.lookup_addresses();
+        let frames: Vec<u64> = walked.iter().map_while(|word| word.ok()).collect();
+        let reason = walked.get(frames.len());
+        // The CFA of a frame is its caller's rsp; that of a signal's frame is elsewhere, for the stack can be another one.
+        let cfas_agree = stop
+            .frames
+            .windows(2)
+            .zip(&sample.cfas)
+            .take(frames.len().saturating_sub(1))
+            .all(|(pair, cfa)| pair[0].is_signal() || pair[1].2 == *cfa);
+        if cfas_agree && reason.is_none() && frames == expected {
+            self.whole += 1;
+            self.frames += frames.len();
+            return;
+        }
+        self.otherwise += 1;
+        let is_allowed = match allowed {
+            Allowed::Nothing => false,
+            Allowed::Reason => cfas_agree && reason.is_some() && expected.starts_with(&frames),
+            Allowed::Anything => true,
+        };
+        if !is_allowed {
+            self.wrong.push(format!(
+                "{} instructions behind, in {}: {} frames, then {reason:?}\n  gdb    {expected:x?}\n  walked {frames:x?}",
+                stop.step,
+                stop.frames[0].3,
+                frames.len(),
+            ));
+        }
+    }
+}
+
+fn compare_all(recording: &Recording, tables: &mut Tables) -> Tally {
+    let mut tally = Tally::default();
+    for stop in &recording.stops {
+        let opened = recording.open(stop);
+        let files = tables.files_of(&opened);
+        let mut process = Process {
+            epoch: 1,
+            flags: PROCESS_READ,
+            mapping_count: files.mappings.len() as u32,
+            ..Process::default()
+        };
+        let registers = stop.registers();
+        let sample = Walker::new().sample(&mut process, files, &registers, |address, bytes| {
+            opened.read(address, bytes)
+        });
+        tally.compare(stop, files, &sample, &allowed(stop, &opened));
+    }
+    tally
+}
+
+/// The program of `stopped/places.c`, or `None` where it cannot be built so.
+fn build_places(folder: &tempfile::TempDir, options: &[&str]) -> Option<PathBuf> {
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/stopped/places.c");
+    let program = folder.path().join("places");
+    let status = Command::new("gcc")
+        .args(options)
+        .args(["-pthread", "-o"])
+        .arg(&program)
+        .arg(source)
+        .status();
+    status
+        .is_ok_and(|status| status.success())
+        .then_some(program)
+}
+
+#[test]
+fn at_every_instruction_of_hard_places_the_frames_are_those_of_gdb() {
+    if !gdb_runs_programs() {
+        return println!("skipped: there is no gdb with Python that can run a program");
+    }
+    for options in BUILDS {
+        let folder = tempfile::tempdir().unwrap();
+        let Some(program) = build_places(&folder, options) else {
+            println!("skipped: gcc cannot build with {options:?}");
+            continue;
+        };
+        // Files of other builds have the same path.
+        let mut tables = Tables::default();
+        let recording = Recording::of(&[program.to_str().unwrap()], "*here", 40);
+        fs::remove_file(&program).unwrap();
+        let tally = compare_all(&recording, &mut tables);
+        println!(
+            "{options:?}: {} of {} stops to the root as gdb, {} frames; {} otherwise",
+            tally.whole, tally.stops, tally.frames, tally.otherwise
+        );
+        assert!(
+            tally.wrong.is_empty(),
+            "{options:?}: {} are wrong\n{}",
+            tally.wrong.len(),
+            tally.wrong.join("\n")
+        );
+        assert!(
+            tally.whole * 10 > tally.stops * 8,
+            "{options:?}: {}",
+            tally.whole
+        );
+    }
+}
