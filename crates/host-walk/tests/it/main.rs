@@ -19,6 +19,7 @@ mod interpreters;
 mod live;
 mod native;
 mod native_hostile;
+mod python_and_native;
 mod recording;
 mod session;
 mod stacks;

@@ -97,7 +97,7 @@ for setting in (
     gdb.execute("set " + setting)
 gdb.execute("handle SIGUSR1 SIGILL nostop noprint pass", to_string=True)
 gdb.execute("break " + BREAKPOINT)
-gdb.execute("run > /dev/null", to_string=True)
+gdb.execute("run", to_string=True)
 while gdb.selected_inferior().pid:
     record(0)
     for step in range(1, STEPS + 1):
