@@ -1,4 +1,4 @@
-// A million samples on a million nodes, or as many of both as are wanted; always the same.
+// A million samples on a million nodes, or as many of either as are wanted; always the same.
 
 import type { Head } from "../src/data/profile";
 import { parseProfile } from "../src/data/read";
@@ -16,13 +16,13 @@ function random(): (limit: number) => number {
 }
 
 /** The uncompressed data of a page. */
-export function millionData(count = MILLION): Buffer {
+export function millionData(count = MILLION, nodes = count): Buffer {
   const below = random();
-  const back = new Uint32Array(count), row = new Uint32Array(count), place = new Uint32Array(DEEPEST + 4);
+  const back = new Uint32Array(nodes), row = new Uint32Array(nodes), place = new Uint32Array(DEEPEST + 4);
   let depth = 0, thread = -1;
-  for (let node = 1; node < count; node++) {
+  for (let node = 1; node < nodes; node++) {
     // Every so many nodes a new thread; else deeper, beside, or back up a little.
-    if (node % Math.ceil(count / THREADS) === 1) depth = thread % 8 === 7 || thread < 0 ? 1 : 2;
+    if (node % Math.ceil(nodes / THREADS) === 1) depth = thread % 8 === 7 || thread < 0 ? 1 : 2;
     else if (depth === 1) depth = 2;
     else if (depth === 2) depth = 3;
     else depth = Math.max(3, Math.min(DEEPEST, depth + 1 - (below(3) === 0 ? below(8) : 0)));
@@ -42,7 +42,7 @@ export function millionData(count = MILLION): Buffer {
     ["function_gil", "u8", list(FUNCTIONS, (at) => at % 7 !== 0 && at % 3 === 0 && at % 5 === 0 ? 1 : 0)],
     ["frame_function", "u32", list(FUNCTIONS * LINES, (at) => Math.floor(at / LINES))], ["frame_line", "u32", list(FUNCTIONS * LINES, (at) => at)],
     ["node_back", "u32", back], ["node_row", "u32", row], ["sample_step", "u32", list(count, () => 60)],
-    ["sample_node", "u32", list(count, () => Math.max(3, below(count)))], ["sample_cpu", "u32", list(count, (at) => at % 16)],
+    ["sample_node", "u32", list(count, () => Math.max(3, below(nodes)))], ["sample_cpu", "u32", list(count, (at) => at % 16)],
     ["sample_complete", "u8", list(count, () => 1)],
   ];
   const head: Head = {
@@ -56,15 +56,20 @@ export function millionData(count = MILLION): Buffer {
   return pack(head, columns);
 }
 
-/** The same as a file of speedscope's own format, in parts: together they are longer than a string may be. */
-export function* millionSpeedscope(count = MILLION): Generator<string> {
-  const data = millionData(count);
+/**
+ * The same as a file of speedscope's own format, in parts: together they are longer than a string may be.
+ * `merged`: each stack once, with the weight of all its samples, the least that speedscope can be given.
+ */
+export function* millionSpeedscope(count = MILLION, nodes = count, merged = false): Generator<string> {
+  const data = millionData(count, nodes);
   const profile = parseProfile(data.buffer.slice(data.byteOffset, data.byteOffset + data.length) as ArrayBuffer);
-  const { function_name: names, frame_function: functions, frame_line: lines, strings, sample_node: leaves, node_back: back, node_row: row } = profile;
+  const { function_name: names, frame_function: functions, frame_line: lines, strings, sample_node: samples, node_back: back, node_row: row } = profile;
   const frames = Array.from(functions, (of, at) => ({ name: strings[names[of]], file: "/srv/app.py", line: lines[at] }));
-  const depth = new Uint8Array(back.length);
+  const depth = new Uint8Array(back.length), held = new Uint32Array(back.length);
   for (let node = 1; node < back.length; node++) depth[node] = Math.min(3, depth[node - back[node]] + 1);
-  yield `{"$schema":"https://www.speedscope.app/file-format-schema.json","shared":{"frames":${JSON.stringify(frames)}},"profiles":[{"type":"sampled","name":"a million","unit":"nanoseconds","startValue":0,"endValue":${leaves.length}000000,"samples":[`;
+  for (const leaf of samples) held[leaf]++;
+  const leaves = merged ? Uint32Array.from(held.keys()).filter((node) => held[node] > 0) : samples;
+  yield `{"$schema":"https://www.speedscope.app/file-format-schema.json","shared":{"frames":${JSON.stringify(frames)}},"profiles":[{"type":"sampled","name":"a million","unit":"nanoseconds","startValue":0,"endValue":${count}000000,"samples":[`;
   let part = "";
   for (const [at, leaf] of leaves.entries()) {
     const stack = [];
@@ -75,5 +80,5 @@ export function* millionSpeedscope(count = MILLION): Generator<string> {
       part = "";
     }
   }
-  yield `${part}],"weights":[${new Array(leaves.length).fill(1_000_000).join(",")}]}]}`;
+  yield `${part}],"weights":[${Array.from(leaves, (leaf) => (merged ? held[leaf] : 1) * 1_000_000).join(",")}]}]}`;
 }
