@@ -50,6 +50,7 @@ fn files(rows: &[(u32, u32)]) -> Files {
     };
     let table = RowTable {
         place: (rows.len() as u64) << 32,
+        placement: 1 << limit::ROWS_PLACEMENT_SHIFT,
         ..RowTable::default()
     };
     Files {
@@ -67,17 +68,21 @@ fn registers(ip: u64, sp: u64, bp: u64) -> Registers {
     registers
 }
 
+fn process(files: &Files) -> Process {
+    Process {
+        epoch: 1,
+        flags: PROCESS_READ | PROCESS_NEVER_DEFER,
+        mapping_count: files.mappings.len() as u32,
+        ..Process::default()
+    }
+}
+
 fn walk(
     files: &mut Files,
     registers: &Registers,
     read: impl FnMut(u64, &mut [u8]) -> bool,
 ) -> Sample {
-    let mut process = Process {
-        epoch: 1,
-        flags: PROCESS_READ | PROCESS_NEVER_DEFER,
-        mapping_count: files.mappings.len() as u32,
-        ..Process::default()
-    };
+    let mut process = process(files);
     let sample = Walker::new().sample(&mut process, files, registers, read);
     assert!(sample.native.len() <= MOST_WORDS, "{}", sample.native.len());
     assert!(
@@ -109,6 +114,26 @@ fn read_stack(words: &[u64], address: u64, bytes: &mut [u8]) -> bool {
             true
         }
         None => false,
+    }
+}
+
+#[test]
+fn rules_of_rows_that_were_replaced_are_not_remembered() {
+    let mut files = files(&[(0, rsp(2)), (0x100, END), (0x200, 0)]);
+    let words = [0, CODE + 0x11, 0, CODE + 0x101, CODE + 0x101, 0];
+    let mut walker = Walker::new();
+    // The frame of the caller has two words, then, in the same place, three.
+    for (words_of_frame, placement, cfa) in
+        [(2, 1, STACK + 32), (2, 1, STACK + 32), (3, 2, STACK + 40)]
+    {
+        files.rows[0].rule = rsp(words_of_frame);
+        files.row_tables[1].placement = placement << limit::ROWS_PLACEMENT_SHIFT;
+        let mut process = process(&files);
+        let start = registers(CODE, STACK + 16 - 8 * u64::from(words_of_frame), 0);
+        let sample = walker.sample(&mut process, &mut files, &start, |address, bytes| {
+            read_stack(&words, address, bytes)
+        });
+        assert_eq!(sample.cfas.get(1), Some(&cfa), "{placement}");
     }
 }
 

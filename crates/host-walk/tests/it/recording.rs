@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde::Deserialize;
-use viperf_abi::{self as abi, Word};
+use viperf_abi::{self as abi, Word, limit};
 use viperf_elf::Image;
 use viperf_host_walk::{Files, Registers};
 use viperf_process::{Mapping, MappingKind, parse_mappings};
@@ -227,6 +227,7 @@ impl Tables {
                 files.rows.extend(rows.iter());
                 files.row_tables.push(abi::RowTable {
                     place,
+                    placement: (files.row_tables.len() as u32) << limit::ROWS_PLACEMENT_SHIFT,
                     ..abi::RowTable::default()
                 });
                 files.row_tables.len() as u32 - 1
