@@ -3,6 +3,7 @@
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
+use rustix::time::{ClockId, clock_getres};
 use serde_json::Value;
 use viperf_e2e::{
     Fixture, Folded, Frame, Interpreter, Need, Plan, Recorder, fixtures, note_figure,
@@ -27,7 +28,7 @@ pub(crate) fn plan(plan: &mut Plan, interpreters: &[Interpreter]) {
         Ok(newest)
     });
     let tests: [(&str, Test); 3] = [
-        ("tick/shares", a_command_has_its_shares_and_its_time),
+        ("tick/shares", a_command_has_its_shares),
         ("tick/targets", processes_and_the_machine_are_sampled),
         ("tick/too-fast", more_samples_than_ticks_are_refused),
     ];
@@ -45,8 +46,16 @@ fn has_tick() -> Need {
         .split(|letter: char| !letter.is_ascii_digit())
         .map(|number| number.parse().unwrap_or(0_u32));
     match (numbers.next(), numbers.next()) {
-        (Some(major), Some(minor)) if (major, minor) >= (5, 15) => Ok(()),
-        _ => Err(format!("Linux {} has no tick for it", release.trim())),
+        (Some(major), Some(minor)) if (major, minor) >= (5, 15) => {}
+        _ => return Err(format!("Linux {} has no tick for it", release.trim())),
+    }
+    // With timers of high resolution the kernel says one nanosecond, else the length of a tick.
+    let resolution = clock_getres(ClockId::Monotonic);
+    match (resolution.tv_sec, resolution.tv_nsec) {
+        (0, 1) => Ok(()),
+        (_, nanoseconds) => Err(format!(
+            "timers have a resolution of {nanoseconds} ns here: timers of high resolution are off"
+        )),
     }
 }
 
@@ -58,8 +67,8 @@ fn having(samples: &Folded, function: &str) -> u64 {
     samples.count(|stack| stack.python_names().contains(&function))
 }
 
-/// The whole life of a process, so that its CPU time is known.
-fn a_command_has_its_shares_and_its_time(interpreter: &Interpreter) -> Result<()> {
+/// The whole life of a process, so that its CPU time is known; how near that is, is told and not judged.
+fn a_command_has_its_shares(interpreter: &Interpreter) -> Result<()> {
     let recording = on_tick("tick/shares")?
         .command(&[
             interpreter.path.as_os_str(),

@@ -1,8 +1,12 @@
 //! Programs that work in the libraries of `fixtures/c/native_*` and in C's own.
 
-use std::{fs, process::Command};
+use std::{
+    fs::{self, File},
+    os::unix::fs::{FileExt, MetadataExt},
+    process::Command,
+};
 
-use viperf_e2e::Need;
+use viperf_e2e::{Need, output_folder};
 
 use super::{
     libraries::Library,
@@ -284,6 +288,7 @@ pub(super) const FILES: [Program; 7] = [
     Program {
         name: "file-large",
         arguments: &["--way", "large", "--folder", "$FOLDER"],
+        system: has_holes,
         ..FILE
     },
     Program {
@@ -365,6 +370,30 @@ pub(super) const CHILDREN: [Program; 3] = [
         ..CHILD
     },
 ];
+
+/// A file of the size of `LARGE` in `fixtures/python/native_files.py` can be made, and takes no such room on the disk.
+fn has_holes() -> Need {
+    const LARGE: u64 = 3 << 30;
+    /// In 512 bytes each.
+    const MOST_BLOCKS: u64 = 2048;
+    let file = output_folder().join(format!("holes-{}", std::process::id()));
+    let make = || {
+        fs::create_dir_all(output_folder())?;
+        let made = File::create(&file)?;
+        made.set_len(LARGE)?;
+        made.write_all_at(b"end", LARGE)?;
+        made.sync_all()?;
+        Ok::<_, std::io::Error>(made.metadata()?.blocks())
+    };
+    let blocks = make();
+    // What could not be made need not be taken away.
+    fs::remove_file(&file).ok();
+    match blocks {
+        Ok(blocks) if blocks <= MOST_BLOCKS => Ok(()),
+        Ok(_) => Err("files here have no holes, and one of 3 GiB would take them".to_owned()),
+        Err(error) => Err(format!("no file of 3 GiB can be made here: {error}")),
+    }
+}
 
 /// The kernel knows overlay file systems, and this process may mount them where nobody sees it.
 fn has_overlay() -> Need {
