@@ -17,6 +17,8 @@ pub(crate) struct Tally {
     failures: Vec<String>,
     /// Tests that failed beside others and passed alone.
     passed_alone: Vec<String>,
+    /// What did not go as it should and is no failure.
+    noted: Vec<String>,
     /// What tests said that failed, also if only beside others.
     said: Said,
 }
@@ -64,6 +66,11 @@ impl Tally {
         }
     }
 
+    /// What is to be known of a test that passed: the end of the run names it.
+    pub(crate) fn note(&mut self, what: String) {
+        self.noted.push(what);
+    }
+
     /// Reads one line of a runner that runs a test again, which is counted already.
     pub(crate) fn read_line_again(&mut self, line: &str) {
         self.said.read_line(line);
@@ -93,7 +100,7 @@ impl Tally {
     }
 
     /// What matters most comes last: of a log that is cut, that is left.
-    fn last_lines(&self) -> Vec<String> {
+    pub(crate) fn last_lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         if !self.skipped.is_empty() {
             lines.push("skipped on this machine:".to_owned());
@@ -101,6 +108,7 @@ impl Tally {
         }
         let alone = self.passed_alone.iter();
         lines.extend(alone.map(|test| format!("failed beside others and passed alone: {test}")));
+        lines.extend(self.noted.iter().cloned());
         let failures = self.failures.iter();
         lines.extend(failures.map(|failure| format!("failed: {failure}")));
         lines.extend(self.said.lines());
@@ -170,12 +178,14 @@ mod tests {
         let again = "failures:\n\n---- a/b ----\nwrong again\n\n\nfailures:\n    a/b\n";
         again.lines().for_each(|line| tally.read_line_again(line));
         tally.check("layers", &["a uses b".to_owned()]);
+        tally.note("started twice: vm/6.1".to_owned());
         tally.fail("vm/5.10: it panicked:\nlast words");
         assert_eq!(
             tally.last_lines(),
             [
                 "skipped on this machine:",
                 "  c/d: no root",
+                "started twice: vm/6.1",
                 "failed: a/b",
                 "failed: layers: 1 complaints",
                 "failed: vm/5.10: it panicked:",

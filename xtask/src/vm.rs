@@ -57,7 +57,7 @@ pub(crate) fn run(kernels: &[Kernel], tally: &mut Tally) -> Result<()> {
             }
         };
         let start = Instant::now();
-        let console = run_to_its_end(&name, || boot(emulator, &image, &archive));
+        let console = run_to_its_end(&name, tally, || boot(emulator, &image, &archive));
         let told = console.and_then(|console| {
             let told = verdict::judge(&console.results);
             told.with_context(|| console.last_lines.join("\n"))
@@ -137,9 +137,13 @@ impl Console {
     }
 }
 
-/// Runs a machine; one whose kernel panicked or hung, which an emulated processor can be the reason of, once more. What
-/// viperf did wrong on a machine that came to its end is never asked twice.
-fn run_to_its_end(name: &str, mut boot: impl FnMut() -> Result<Console>) -> Result<Console> {
+/// Runs a machine; one whose kernel panicked or hung, which an emulated processor can be the reason of, once more, and the end
+/// of the run names it. What viperf did wrong on a machine that came to its end is never asked twice.
+fn run_to_its_end(
+    name: &str,
+    tally: &mut Tally,
+    mut boot: impl FnMut() -> Result<Console>,
+) -> Result<Console> {
     let console = boot()?;
     if console.has_ended() {
         return Ok(console);
@@ -147,6 +151,9 @@ fn run_to_its_end(name: &str, mut boot: impl FnMut() -> Result<Console>) -> Resu
     let last_lines = console.last_lines.join("\n");
     say(&format!(
         "{name}: the machine panicked or hung, and is started once more; it said last:\n{last_lines}"
+    ));
+    tally.note(format!(
+        "started twice, for the machine panicked or hung: {name}"
     ));
     let console = boot()?;
     ensure!(
@@ -202,7 +209,7 @@ mod tests {
     use super::*;
 
     /// The machines that are started, one after the other, and what comes of them.
-    fn run(machines: &[&[&str]]) -> (Result<Console>, usize) {
+    fn run(machines: &[&[&str]]) -> (Result<Console>, usize, Vec<String>) {
         let mut started = 0;
         let boot = || {
             let results = machines[started].iter().map(|what| json!({"what": what}));
@@ -212,23 +219,30 @@ mod tests {
                 last_lines: vec![format!("machine {started}")],
             })
         };
-        (run_to_its_end("vm/test", boot), started)
+        let mut tally = Tally::default();
+        let console = run_to_its_end("vm/test", &mut tally, boot);
+        (console, started, tally.last_lines())
     }
 
     #[test]
     fn a_machine_that_died_is_started_once_more_and_no_other() {
-        let (console, started) = run(&[&["kernel"], &["kernel", "process", "end"]]);
+        let (console, started, lines) = run(&[&["kernel"], &["kernel", "process", "end"]]);
         assert_eq!(
             (console.unwrap().last_lines, started),
             (vec!["machine 2".to_owned()], 2)
         );
-        let (console, started) = run(&[&["kernel", "broken", "end"]]);
+        assert_eq!(
+            lines[0],
+            "started twice, for the machine panicked or hung: vm/test"
+        );
+        let (console, started, lines) = run(&[&["kernel", "broken", "end"]]);
         assert_eq!((console.unwrap().results.len(), started), (3, 1));
+        assert_eq!(lines.len(), 1);
     }
 
     #[test]
     fn a_machine_that_dies_twice_is_a_failure() {
-        let (console, started) = run(&[&[], &["kernel"]]);
+        let (console, started, _) = run(&[&[], &["kernel"]]);
         assert!(
             console
                 .err()
