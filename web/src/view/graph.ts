@@ -105,8 +105,9 @@ export class FlameGraph {
 
   setFlame(flame: boolean): void {
     this.flame = flame;
+    // At the root, also if that is seen only later.
+    this.content = this.shownHeight = this.scrolled = 0;
     this.resize();
-    this.scroller.scrollTop = flame ? this.scroller.scrollHeight : 0;
   }
 
   /** Shows this node and all below it over the full width. */
@@ -139,6 +140,8 @@ export class FlameGraph {
     this.content = Math.max(this.contentHeight(), this.height);
     this.space.style.height = `${this.content}px`;
     this.scroller.scrollTop = this.flame ? this.content - this.height - fromBottom : fromTop;
+    // Another size may follow before anything is drawn.
+    this.scrolled = this.scroller.scrollTop;
     this.redraw();
   }
 
