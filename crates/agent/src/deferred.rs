@@ -61,19 +61,23 @@ pub(crate) struct Finished {
     pub(crate) sections: Sections,
     /// To its root.
     pub(crate) is_whole: bool,
+    /// It ended at an address outside of all mappings.
+    pub(crate) lacks_mapping: bool,
     /// It ended in this executable, whose rows are not here.
     pub(crate) awaits: Option<u32>,
     /// Or whose rows are, but none for the place.
     pub(crate) lacks_row: Option<u32>,
 }
 
-/// Walks again, with the mappings as they are known now and `find_rule`, which is given a mapping and a pc (SVMA) in it. `python` is the executable that holds the interpreter, of which the
-/// kernel may not have known.
+/// Walks again, with the mappings as they are known now and `find_rule`, which is given a mapping and a pc (SVMA) in it.
+/// `python` is the executable that holds the interpreter, of which the kernel may not have known, and `is_without_eval` says
+/// whether no frame of a native stack is a call of its evaluation loop.
 pub(crate) fn finish(
     deferred: &Deferred,
     mappings: &[Mapping],
     python: Option<u32>,
     find_rule: impl Fn(&Mapping, u32) -> RowSearch,
+    is_without_eval: impl Fn(u32, &[u64]) -> bool,
 ) -> Finished {
     let awaits = Cell::new(None);
     let find = |address: u64| {
@@ -96,10 +100,12 @@ pub(crate) fn finish(
         .collect();
     native.extend(reason(end, mappings).map(|reason| Word::Reason(Ok(reason)).encode()));
     let mut words = find_owners(&deferred.sections.python, &frames, deferred.registers.sp);
-    // Where the kernel did not know the interpreter and that was running, its frames are missing.
+    // Where the kernel did not know the interpreter and that was running, its frames are missing; while it starts, before it
+    // runs any Python, there are none.
     let was_known = deferred.sample.flags & SAMPLE_PYTHON != 0;
     let in_python = |word: &u64| matches!(Word::decode(*word), Word::Native { executable, .. } if Some(executable) == python);
-    if !was_known && native.iter().any(in_python) {
+    let has_none = |python| end == WalkEnd::Root && is_without_eval(python, &native);
+    if !was_known && native.iter().any(in_python) && !python.is_some_and(has_none) {
         words.push(Word::Reason(Ok(Reason::ProcessNotRead)).encode());
     }
     Finished {
@@ -109,6 +115,7 @@ pub(crate) fn finish(
             python: words,
         },
         is_whole: end == WalkEnd::Root,
+        lacks_mapping: reason(end, mappings) == Some(Reason::NativeNoMapping),
         awaits: awaits.get(),
         lacks_row: match end {
             WalkEnd::NoUnwindInformation { address } => {
@@ -173,6 +180,8 @@ fn find_owners(python: &[u64], frames: &[NativeFrame], sp: u64) -> Vec<u64> {
 
 #[cfg(test)]
 mod tests {
+    use viperf_unwind::Step;
+
     use super::*;
 
     fn frame(cfa: u64) -> NativeFrame {
@@ -203,6 +212,51 @@ mod tests {
             found,
             [Some(1), Some(3), None, Some(1), None].map(|owner| Word::Entry { owner })
         );
+    }
+
+    /// One frame at `ip`, in the interpreter, which is executable 3, and which the kernel did not know; the root, as its rule says.
+    fn finish_in_interpreter(ip: u64, is_without_eval: bool) -> Finished {
+        let deferred = Deferred {
+            sample: SampleRecord::default(),
+            sections: Sections {
+                kernel: Vec::new(),
+                native: Vec::new(),
+                python: Vec::new(),
+            },
+            registers: Registers {
+                ip,
+                sp: 8,
+                bp: 0,
+                general: None,
+            },
+            stack: StackCopy::default(),
+            awaits: None,
+        };
+        let interpreter = Mapping {
+            start: 0x1000,
+            end: 0x2000,
+            row_table: 1,
+            executable: 3,
+            ..Mapping::default()
+        };
+        let root = |_: &Mapping, _| RowSearch::Rule(Rule::encode(Step::Root).0);
+        let without_eval = |python: u32, native: &[u64]| {
+            assert_eq!((python, native.len()), (3, 1));
+            is_without_eval
+        };
+        finish(&deferred, &[interpreter], Some(3), root, without_eval)
+    }
+
+    #[test]
+    fn python_frames_are_missing_unless_the_whole_stack_is_without_eval() {
+        let not_read = Word::Reason(Ok(Reason::ProcessNotRead)).encode();
+        let running = finish_in_interpreter(0x1100, false);
+        assert!(running.is_whole && !running.lacks_mapping);
+        assert_eq!(running.sections.python, [not_read]);
+        let starting = finish_in_interpreter(0x1100, true);
+        assert!(starting.is_whole && starting.sections.python.is_empty());
+        // Outside of all that is mapped.
+        assert!(finish_in_interpreter(0x3000, true).lacks_mapping);
     }
 
     #[test]

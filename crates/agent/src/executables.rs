@@ -1,11 +1,13 @@
 //! Every file that targets execute: its unwind rows in the kernel, its Python if it holds one, its name.
 
 mod builders;
+mod eval_code;
 mod loading;
 mod room;
 mod rows;
 
 use std::{
+    cell::OnceCell,
     collections::{HashMap, HashSet},
     fs::File,
     io::Write,
@@ -23,11 +25,9 @@ use viperf_process::{Mapping, MappingKind, Pid};
 use viperf_symbolize::SearchRoot;
 
 use crate::{layout::CLibrary, named_file::NamedFile};
+use eval_code::{find_eval, may_have_tail_calls};
 pub(crate) use loading::RowCounts;
 use loading::{Instructions, Loading, RowState};
-
-/// With all instructions in it the evaluation loop of 3.14 and 3.15 has 60 to 90 KB.
-const LARGEST_EVAL_WITHOUT_INSTRUCTIONS: u64 = 16 << 10;
 
 /// greenlet's library.
 const GREENLET_PREFIX: &str = "_greenlet.";
@@ -69,6 +69,8 @@ pub(crate) struct Executable {
     pub(crate) library: CLibrary,
     /// The evaluation loop (SVMA), where its calls are counted or its size tells the build.
     eval: Vec<Range<u64>>,
+    /// The same where that is not so, once it has been asked for.
+    eval_when_asked: OnceCell<Vec<Range<u64>>>,
     /// The number of its table of rows in the kernel.
     row_table: Option<u32>,
     rows: RowState,
@@ -98,6 +100,24 @@ impl Executables {
             return Some(*number);
         }
         let executable = open(pid, mapping).ok()?;
+        Some(self.insert(identity, executable))
+    }
+
+    /// As [`Self::find_or_open`], of a process that is gone; the mapping was made so long ago.
+    pub(crate) fn find_or_open_departed(
+        &mut self,
+        mapping: &Mapping,
+        age: Duration,
+    ) -> Option<u32> {
+        let identity = identify(mapping)?;
+        if let Some(number) = self.numbers.get(&identity) {
+            return Some(*number);
+        }
+        let file = match identity {
+            Identity::Vdso => copy_of_vdso().ok()?,
+            Identity::File { .. } => viperf_process::open_file_of_departed(mapping, age)?,
+        };
+        let executable = look_at(file, mapping, SearchRoot::own().ok());
         Some(self.insert(identity, executable))
     }
 
@@ -142,27 +162,6 @@ impl Executables {
     /// The executable with this number.
     pub(crate) fn find(&self, number: u32) -> Option<&Executable> {
         self.all.get((number as usize).checked_sub(1)?)
-    }
-
-    /// Whether native code runs Python frames one by one.
-    pub(crate) fn is_eval(&self, number: u32, svma: u64) -> bool {
-        let executable = self.find(number);
-        executable.is_some_and(|found| found.eval.iter().any(|part| part.contains(&svma)))
-    }
-
-    /// Whether it is an interpreter whose instructions are functions that jump to each other, so that eval itself is
-    /// small.
-    pub(crate) fn has_tail_calls(&self, number: u32) -> bool {
-        let Some(executable) = self.find(number) else {
-            return false;
-        };
-        let size: u64 = executable
-            .eval
-            .iter()
-            .map(|part| part.end - part.start)
-            .sum();
-        matches!(&executable.python, PythonKind::Readable(python) if may_have_tail_calls(python))
-            && (1..LARGEST_EVAL_WITHOUT_INSTRUCTIONS).contains(&size)
     }
 
     /// Whether it is greenlet's library, which runs parts of a program on stacks of their own.
@@ -225,6 +224,10 @@ fn open(pid: Pid, mapping: &Mapping) -> std::io::Result<Executable> {
         MappingKind::Vdso => copy_of_vdso()?,
         _ => viperf_process::open_mapped_file(pid, mapping).map_err(std::io::Error::other)?,
     };
+    Ok(look_at(file, mapping, SearchRoot::of_process(pid.0).ok()))
+}
+
+fn look_at(file: File, mapping: &Mapping, root: Option<SearchRoot>) -> Executable {
     let name = mapping
         .path
         .file_name()
@@ -248,22 +251,23 @@ fn open(pid: Pid, mapping: &Mapping) -> std::io::Result<Executable> {
     let segments = image
         .map(|image| image.load_segments().to_vec())
         .unwrap_or_default();
-    Ok(Executable {
+    Executable {
         file: Arc::new(file),
         name,
         original_path: mapping.path.clone(),
-        root: SearchRoot::of_process(pid.0).ok(),
+        root,
         build_id,
         segments,
         python,
         library,
         eval,
+        eval_when_asked: OnceCell::new(),
         row_table: None,
         rows: RowState::Absent,
         was_evicted: false,
         pause: None,
         instructions: Instructions::Settled,
-    })
+    }
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
@@ -278,11 +282,6 @@ fn find_python(image: &Image<'_>) -> PythonKind {
     }
 }
 
-/// Clang can build CPython so from 3.14 on.
-fn may_have_tail_calls(interpreter: &Interpreter) -> bool {
-    (interpreter.layout.major, interpreter.layout.minor) >= (3, 14)
-}
-
 /// By what only one of them exports.
 fn find_library(image: &Image<'_>) -> CLibrary {
     let defines = |name| image.symbol(name).is_some();
@@ -293,23 +292,6 @@ fn find_library(image: &Image<'_>) -> CLibrary {
     } else {
         CLibrary::Unknown
     }
-}
-
-/// The code of the evaluation loop; empty if it cannot be found, and then its frames are shown as they are.
-fn find_eval(file: &File) -> Vec<Range<u64>> {
-    let Some(mut bytes) = read_file(file, is_wanted_for_eval) else {
-        return Vec::new();
-    };
-    let place = Image::parse(&bytes).ok().and_then(|image| {
-        let (svma, length) = viperf_cpython::eval_function_code(&image)?;
-        Some((image.file_offset(svma)?, length))
-    });
-    read_code_at(file, &mut bytes, place);
-    let Ok(image) = Image::parse(&bytes) else {
-        return Vec::new();
-    };
-    let parts = viperf_unwind::find_moved_parts(&image).unwrap_or_default();
-    viperf_cpython::find_eval_function(&image, &parts)
 }
 
 /// The kernel's own library exists only in memory: a file of ours with its bytes. It is the same in every process, and
@@ -362,13 +344,6 @@ fn read_code_at(file: &File, bytes: &mut [u8], places: impl IntoIterator<Item = 
             let _ = file.read_exact_at(code, offset);
         }
     }
-}
-
-fn is_wanted_for_eval(section: &str, _all: &[&str]) -> bool {
-    matches!(
-        section,
-        ".dynsym" | ".dynstr" | ".symtab" | ".strtab" | ".eh_frame" | ".eh_frame_hdr"
-    )
 }
 
 /// The wanted sections of a file. Read, not mapped: a file that is truncated while it is mapped would kill viperf.

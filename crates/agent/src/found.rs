@@ -1,6 +1,6 @@
 //! What the mappings of a process tell: its executables, and the Python among them.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
 
 use viperf_abi::{Mapping as KernelMapping, PROCESS_PYTHON, Process};
 use viperf_cpython::Interpreter;
@@ -12,6 +12,7 @@ use crate::{
     executables::{Executables, PythonKind},
     generated_rows::GeneratedRows,
     layout::{self, CLibrary},
+    mapping_history::PastMapping,
 };
 
 /// The kernel's array of mappings is shared by all processes: so many with a file, and so many without, are used of one.
@@ -79,9 +80,27 @@ impl Found {
                 continue;
             }
             *count += 1;
-            found.add(pid, mapping, readers);
+            let number = readers.executables.find_or_open(Pid(pid), mapping);
+            found.add(number.unwrap_or(0), mapping, readers.executables);
         }
         Ok(found)
+    }
+
+    /// As [`Self::read`] and [`Self::add_rows`], of a process that may be gone.
+    pub(crate) fn of_history(mappings: &[PastMapping], readers: &mut Readers<'_>) -> Self {
+        let mut found = Self::default();
+        let now_ns = viperf_sample::now_ns();
+        for PastMapping { mapping, time_ns } in mappings {
+            let age = Duration::from_nanos(now_ns.saturating_sub(*time_ns));
+            let number = readers.executables.find_or_open_departed(mapping, age);
+            found.add(number.unwrap_or(0), mapping, readers.executables);
+        }
+        for executable in &found.executables {
+            let (mapping, left_out) = map_file(executable, readers);
+            found.left_out = left_out.or(found.left_out.take());
+            found.mappings.push(mapping);
+        }
+        found
     }
 
     /// Has the rows built of every executable that is new, and says where they will be.
@@ -104,29 +123,14 @@ impl Found {
                 });
                 continue;
             }
-            let table = readers.executables.row_table(found.number, readers.sampler);
-            let table = table.unwrap_or_else(|error| {
-                self.left_out = Some(error.to_string());
-                None
-            });
-            // Without a bias no address of the file can be looked up: as good as no file.
-            let table = table.filter(|_| found.load_bias.is_some());
-            self.mappings.push(KernelMapping {
-                start: found.start,
-                end: found.end,
-                load_bias: found.load_bias.map_or(0, |bias| bias.0),
-                row_table: table.unwrap_or(0),
-                executable: found.number,
-            });
+            let (mapping, left_out) = map_file(found, readers);
+            self.left_out = left_out.or(self.left_out.take());
+            self.mappings.push(mapping);
         }
     }
 
-    fn add(&mut self, pid: u32, mapping: &Mapping, readers: &mut Readers<'_>) {
-        let number = readers
-            .executables
-            .find_or_open(Pid(pid), mapping)
-            .unwrap_or(0);
-        let executable = readers.executables.find(number);
+    fn add(&mut self, number: u32, mapping: &Mapping, executables: &Executables) {
+        let executable = executables.find(number);
         let load_bias = executable.and_then(|executable| executable.load_bias(mapping));
         let (start, end) = (mapping.start, mapping.end);
         self.executables.push(FoundExecutable {
@@ -164,6 +168,25 @@ impl Found {
             PythonKind::None => {}
         }
     }
+}
+
+/// A mapping of a file for the kernel, and what had no room. The file's rows are built from now on.
+fn map_file(found: &FoundExecutable, readers: &mut Readers<'_>) -> (KernelMapping, Option<String>) {
+    let table = readers.executables.row_table(found.number, readers.sampler);
+    let (table, left_out) = match table {
+        Ok(table) => (table, None),
+        Err(error) => (None, Some(error.to_string())),
+    };
+    // Without a bias no address of the file can be looked up: as good as no file.
+    let table = table.filter(|_| found.load_bias.is_some());
+    let mapping = KernelMapping {
+        start: found.start,
+        end: found.end,
+        load_bias: found.load_bias.map_or(0, |bias| bias.0),
+        row_table: table.unwrap_or(0),
+        executable: found.number,
+    };
+    (mapping, left_out)
 }
 
 impl FoundPython {

@@ -28,6 +28,7 @@ mod handover;
 mod layout;
 #[cfg(test)]
 mod live_targets;
+mod mapping_history;
 mod memory;
 mod merge;
 mod method_names;

@@ -21,6 +21,7 @@ use crate::{
     deferred::{Deferrals, Deferred},
     found::Readers,
     handover::{Handover, LARGEST_BACKLOG},
+    mapping_history::MappingHistory,
     processes::Processes,
     recording::Recording,
     stacks::Sections,
@@ -124,6 +125,7 @@ struct Recorder<'run> {
     /// Deferred samples whose capture has not come yet, by CPU.
     uncaptured: HashMap<u32, (SampleRecord, Sections)>,
     captures: Captures,
+    history: MappingHistory,
     deferred: Vec<Deferred>,
     deferrals: Deferrals,
     budget: Option<Budget>,
@@ -246,6 +248,7 @@ impl<'run> Recorder<'run> {
             lost_events: 0,
             uncaptured: HashMap::new(),
             captures: Captures::default(),
+            history: MappingHistory::default(),
             deferred: Vec::new(),
             deferrals: Deferrals::default(),
             budget,

@@ -8,6 +8,7 @@ use std::{
         unix::fs::{MetadataExt, OpenOptionsExt},
     },
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use crate::{Mapping, Pid, ProcessError};
@@ -49,6 +50,33 @@ pub fn open_mapped_file(pid: Pid, mapping: &Mapping) -> Result<File, ProcessErro
         }),
     }
 }
+
+/// Opens the file behind a mapping that was made so long ago by a process that is gone; `None` if it is not to be had.
+///
+/// Nothing of the process is left to be asked, so its path is tried as viperf itself sees it, and counts only if device and
+/// inode number are those of the mapping. A number can have a new owner: so the file must not have changed since
+/// (`st_ctime`, which nobody sets at will).
+#[must_use]
+pub fn open_file_of_departed(mapping: &Mapping, age: Duration) -> Option<File> {
+    let mapped = SystemTime::now().checked_sub(age)?;
+    let mapped = mapped.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    let latest = mapped.checked_sub(CHANGE_TIME_LAG)?;
+    let is_older = |metadata: &fs::Metadata| {
+        let seconds = u64::try_from(metadata.ctime()).unwrap_or(u64::MAX);
+        let nanoseconds = u32::try_from(metadata.ctime_nsec()).unwrap_or(u32::MAX);
+        (seconds, nanoseconds) < (latest.as_secs(), latest.subsec_nanos())
+    };
+    if mapping.deleted || !mapping.path.is_absolute() {
+        return None;
+    }
+    open_regular(&mapping.path, |metadata| {
+        is_mapped_file(metadata, mapping) && is_older(metadata)
+    })
+    .ok()?
+}
+
+/// Times of changes are those of the last tick of the kernel's clock, which ticks a hundred times a second at least.
+const CHANGE_TIME_LAG: Duration = Duration::from_millis(20);
 
 fn paths_by_name(pid: Pid, mapping: &Mapping) -> Vec<PathBuf> {
     match mapping.path.strip_prefix("/") {
@@ -193,6 +221,45 @@ mod tests {
             Err(error) => eprintln!("skipped: map_files is not permitted here ({error})"),
         }
         end(child);
+    }
+
+    #[test]
+    fn the_file_of_a_departed_process_is_opened_if_it_is_the_same_and_has_not_changed_since() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("program");
+        fs::write(&path, b"contents").unwrap();
+        let metadata = fs::metadata(&path).unwrap();
+        let mapping = Mapping {
+            device: (libc::major(metadata.dev()), libc::minor(metadata.dev())),
+            inode: metadata.ino(),
+            path: path.clone(),
+            ..read_mappings(Pid(std::process::id())).unwrap().remove(0)
+        };
+        // Mapped long before the file was made: its number had another owner then.
+        assert!(open_file_of_departed(&mapping, Duration::from_secs(3600)).is_none());
+        let is_opened = || open_file_of_departed(&mapping, Duration::ZERO).is_some();
+        while !is_opened() {
+            // Its change is too young.
+            let age = fs::metadata(&path).unwrap().modified().unwrap().elapsed();
+            assert!(age.unwrap_or_default() < Duration::from_secs(60));
+            std::thread::yield_now();
+        }
+        for another in [
+            Mapping {
+                inode: mapping.inode + 1,
+                ..mapping.clone()
+            },
+            Mapping {
+                device: (mapping.device.0, mapping.device.1 + 1),
+                ..mapping.clone()
+            },
+            Mapping {
+                deleted: true,
+                ..mapping.clone()
+            },
+        ] {
+            assert!(open_file_of_departed(&another, Duration::ZERO).is_none());
+        }
     }
 
     #[test]

@@ -69,6 +69,20 @@ impl Mapping {
     }
 }
 
+/// A path as the kernel writes it outside of `/proc/PID/maps`: nothing is escaped. And whether the file had been unlinked.
+#[must_use]
+pub fn parse_recorded_path(text: &[u8]) -> (PathBuf, bool) {
+    let (text, deleted) = split_mark_of_deleted(text);
+    (PathBuf::from(OsString::from_vec(text.to_vec())), deleted)
+}
+
+fn split_mark_of_deleted(text: &[u8]) -> (&[u8], bool) {
+    match text.strip_suffix(b" (deleted)") {
+        Some(name) => (name, true),
+        None => (text, false),
+    }
+}
+
 /// Parses the text of `/proc/PID/maps`, in its order (ascending addresses).
 ///
 /// Lines that are not shaped as [`proc_pid_maps(5)`] says are left out.
@@ -154,10 +168,7 @@ fn parse_hexadecimal_pair(text: &[u8], separator: u8) -> Option<(u64, u64)> {
 
 /// Undoes `\012` and takes the mark of an unlinked file off.
 fn parse_path(text: &[u8]) -> (PathBuf, bool) {
-    let (text, deleted) = match text.strip_suffix(b" (deleted)") {
-        Some(name) => (name, true),
-        None => (text, false),
-    };
+    let (text, deleted) = split_mark_of_deleted(text);
     let mut path = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((&byte, tail)) = rest.split_first() {

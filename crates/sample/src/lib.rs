@@ -15,6 +15,7 @@ mod error;
 mod kernel_log;
 mod kernel_names;
 mod load;
+mod mapping_records;
 mod mapping_table;
 mod memory_map;
 mod perf_event;
@@ -28,6 +29,7 @@ mod verifier_figures;
 
 pub use error::SampleError;
 pub use kernel_names::{KernelFunction, KernelNames};
+pub use mapping_records::{MappingRecord, RecordedChange, RecordedMapping};
 pub use perf_event::now_ns;
 pub use row_store::RowSearch;
 pub use sampler::{MappingChange, Polled, RowMemory, Sampler};

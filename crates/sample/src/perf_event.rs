@@ -1,15 +1,8 @@
-use std::{
-    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
-    sync::atomic::Ordering,
-};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use libbpf_sys::perf_event_attr;
 
-use crate::{SampleError, memory_map::MemoryMap};
-
-/// Pages of a ring of mapping records, a power of two: 64 KiB hold about 600 of them.
-const RING_PAGES: usize = 16;
-const PAGE: usize = 4096;
+use crate::SampleError;
 
 /// A timer on one CPU that fires only while something runs there.
 pub(crate) fn open_cpu_clock(cpu: u32, period_ns: u64) -> Result<OwnedFd, SampleError> {
@@ -51,76 +44,20 @@ pub fn now_ns() -> u64 {
     now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
 }
 
-/// The executable mappings that processes make on one CPU.
-#[derive(Debug)]
-pub(crate) struct MappingRecords {
-    event: OwnedFd,
-    ring: MemoryMap,
-}
-
-/// What one reading of the ring brought.
-#[derive(Debug, Default)]
-pub(crate) struct MappingChanges {
-    /// Pids that mapped something executable, with repetitions.
-    pub(crate) pids: Vec<u32>,
-    /// Records were lost: any process may have.
-    pub(crate) lost: bool,
-}
-
-impl MappingRecords {
-    pub(crate) fn open(cpu: u32) -> Result<Self, SampleError> {
-        let mut attributes = software_event(libbpf_sys::PERF_COUNT_SW_DUMMY);
-        attributes.set_mmap(1);
-        attributes.set_mmap2(1);
-        attributes.set_watermark(0);
-        attributes.__bindgen_anon_2.wakeup_events = 1;
-        let event = open(&attributes, cpu, "opening the event for mappings")?;
-        let ring = MemoryMap::new(event.as_fd(), (RING_PAGES + 1) * PAGE)?;
-        Ok(Self { event, ring })
-    }
-
-    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
-        self.event.as_fd()
-    }
-
-    /// Reads what has come in; the layout is perf_event_open(2)'s "MMAP layout".
-    pub(crate) fn read(&self, changes: &mut MappingChanges) {
-        // data_head and data_tail of struct perf_event_mmap_page.
-        const HEAD: usize = 1024 / 8;
-        const TAIL: usize = 1032 / 8;
-        const RECORD_LOST: u32 = 2;
-        const RECORD_MMAP2: u32 = 10;
-        let words = self.ring.words();
-        let (Some(head), Some(tail), Some(data)) =
-            (words.get(HEAD), words.get(TAIL), words.get(PAGE / 8..))
-        else {
-            return;
-        };
-        let data = data.get(..RING_PAGES * PAGE / 8).unwrap_or(data);
-        let word = |position: u64| {
-            data.get((position / 8) as usize % data.len())
-                .map_or(0, |word| word.load(Ordering::Relaxed))
-        };
-        let end = head.load(Ordering::Acquire);
-        let mut position = tail.load(Ordering::Relaxed);
-        while position < end {
-            // struct perf_event_header: type u32, misc u16, size u16; then pid u32, tid u32.
-            let header = word(position);
-            let size = header >> 48;
-            if size < 8 {
-                changes.lost = true;
-                position = end;
-                break;
-            }
-            match header as u32 {
-                RECORD_MMAP2 => changes.pids.push(word(position + 8) as u32),
-                RECORD_LOST => changes.lost = true,
-                _ => {}
-            }
-            position += size;
-        }
-        tail.store(position, Ordering::Release);
-    }
+/// What processes on one CPU map, and that they run another program; each record ends with its time, by the clock of samples.
+pub(crate) fn open_mapping_event(cpu: u32) -> Result<OwnedFd, SampleError> {
+    let mut attributes = software_event(libbpf_sys::PERF_COUNT_SW_DUMMY);
+    attributes.set_mmap(1);
+    attributes.set_mmap2(1);
+    attributes.set_comm(1);
+    attributes.set_comm_exec(1);
+    attributes.sample_type = libbpf_sys::PERF_SAMPLE_TIME.into();
+    attributes.set_sample_id_all(1);
+    attributes.set_use_clockid(1);
+    attributes.clockid = libc::CLOCK_MONOTONIC;
+    attributes.set_watermark(0);
+    attributes.__bindgen_anon_2.wakeup_events = 1;
+    open(&attributes, cpu, "opening the event for mappings")
 }
 
 fn software_event(config: u32) -> perf_event_attr {

@@ -17,10 +17,10 @@ use crate::{
     capacity::Capacity,
     kernel_log,
     load::load_object,
+    mapping_records::{MappingChanges, MappingRecord, MappingRecords, RecordedChange},
     mapping_table::MappingTable,
     memory_map::MemoryMap,
-    perf_event::{self, MappingChanges, MappingRecords},
-    program_statistics,
+    perf_event, program_statistics,
     row_store::{RowSearch, RowStore},
     tick::{self, Clock},
 };
@@ -78,6 +78,8 @@ pub struct Polled {
     records: Vec<u8>,
     /// Processes whose mappings are to be read again.
     pub mapping_changes: Vec<MappingChange>,
+    /// What processes did to their executable mappings, in the order of CPUs: all that was done before any of the records.
+    pub mapping_records: Vec<MappingRecord>,
 }
 
 impl Polled {
@@ -417,25 +419,29 @@ impl Sampler {
             .iter()
             .map(|records| perf_event::number(records.descriptor()));
         perf_event::wait(descriptors.chain([self.ring.epoll_fd()]), timeout);
-        // Records of mappings first: what they announce is needed to make sense of the samples.
-        let mut changes = MappingChanges::default();
-        for records in &self.mapping_records {
-            records.read(&mut changes);
-        }
         let mut buffer = buffer;
         buffer.clear();
         self.received.replace(buffer);
         self.ring.consume_raw();
-        changes.pids.sort_unstable();
-        changes.pids.dedup();
-        let mut mapping_changes: Vec<_> =
-            changes.pids.into_iter().map(MappingChange::Pid).collect();
+        // Records of mappings last, so that none is missing without which a sample in hand makes no sense.
+        let mut changes = MappingChanges::default();
+        for records in &self.mapping_records {
+            records.read(&mut changes);
+        }
+        let is_mapping =
+            |record: &&MappingRecord| matches!(record.change, RecordedChange::Mapped(_));
+        let mapped = changes.records.iter().filter(is_mapping);
+        let mut pids: Vec<u32> = mapped.map(|record| record.pid).collect();
+        pids.sort_unstable();
+        pids.dedup();
+        let mut mapping_changes: Vec<_> = pids.into_iter().map(MappingChange::Pid).collect();
         if changes.lost {
             mapping_changes.push(MappingChange::Any);
         }
         Polled {
             records: self.received.take(),
             mapping_changes,
+            mapping_records: changes.records,
         }
     }
 

@@ -1,16 +1,20 @@
 //! From the kernel's records to the recording.
 
-use std::time::{Duration, Instant};
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use viperf_abi::{
-    CaptureRecord, Lost, Reason, Record, SAMPLE_DEFERRED, SampleRecord, Word, decode_record,
+    CaptureRecord, Lost, Mapping, Reason, Record, SAMPLE_DEFERRED, SampleRecord, Word,
+    decode_record,
 };
 use viperf_sample::{MappingChange, Polled};
 
 use super::Recorder;
 use crate::{
-    deferred::{self, Awaited, Deferred},
-    found::Readers,
+    deferred::{self, Awaited, Deferred, Finished},
+    found::{Found, Readers},
     stacks::{Sections, StackNumber},
     targets,
 };
@@ -23,6 +27,13 @@ const MOST_WAITING: usize = 32 << 20;
 
 /// How long rows are waited for at the end of the recording.
 const LONGEST_END: Duration = Duration::from_secs(10);
+
+/// A deferred sample that has been walked, and among what.
+struct Walked {
+    finished: Finished,
+    mappings: Rc<[Mapping]>,
+    python: Option<u32>,
+}
 
 /// The mappings of a deferred sample are all known.
 fn lacks_only_a_row(native: &[u64]) -> bool {
@@ -40,7 +51,8 @@ impl Recorder<'_> {
             true => timeout.min(POLL_FOR_ROWS),
             false => timeout,
         };
-        let polled = self.sampler.poll(timeout, buffer);
+        let mut polled = self.sampler.poll(timeout, buffer);
+        self.note_history(&mut polled);
         let records: Vec<Record<'_>> = polled.records().filter_map(decode_record).collect();
         // A process that has just started is read first: each of its samples until then is sent with its stack, and naming the
         // code of others can take long.
@@ -89,6 +101,14 @@ impl Recorder<'_> {
         }
     }
 
+    /// What the kernel has recorded of mappings is kept for samples of processes that end before they are read.
+    fn note_history(&mut self, polled: &mut Polled) {
+        let records = std::mem::take(&mut polled.mapping_records);
+        let are_some_lost = polled.mapping_changes.contains(&MappingChange::Any);
+        self.history
+            .note(records, are_some_lost, viperf_sample::now_ns());
+    }
+
     fn note_mappings(&mut self, polled: &Polled) {
         for change in &polled.mapping_changes {
             match change {
@@ -118,7 +138,10 @@ impl Recorder<'_> {
     fn take_event(&mut self, record: &Record<'_>) {
         let processes = &mut self.recording.processes;
         match record {
-            Record::Fork(fork) => processes.fork(fork, &mut self.sampler),
+            Record::Fork(fork) => {
+                self.history.begin(fork.tgid, fork.time_ns);
+                processes.fork(fork, &mut self.sampler);
+            }
             Record::Adopted(adopted) => processes.adopt(adopted),
             Record::Exec(exec) if processes.is_tracked(exec.tgid) => {
                 // What the old program told of its code is not to be read in the new one.
@@ -219,52 +242,95 @@ impl Recorder<'_> {
     fn finish_deferred(&mut self) {
         let waiting = self.deferred.iter().map(|deferred| deferred.stack.size());
         let mut too_many = waiting.sum::<usize>().saturating_sub(MOST_WAITING);
-        for mut deferred in std::mem::take(&mut self.deferred) {
+        for deferred in std::mem::take(&mut self.deferred) {
             let is_last_chance = too_many > 0;
             too_many = too_many.saturating_sub(deferred.stack.size());
-            let executables = &mut self.recording.executables;
+            let executables = &self.recording.executables;
             let is_early = |awaited: &Awaited| executables.awaits_rows(awaited.executable);
             if !is_last_chance && deferred.awaits.as_ref().is_some_and(is_early) {
                 self.deferred.push(deferred);
                 continue;
             }
-            let pid = deferred.sample.tgid;
-            let processes = &mut self.recording.processes;
-            let has_waited = deferred.awaits.is_some();
-            let (mappings, python) = match deferred.awaits.take() {
-                Some(awaited) => (awaited.mappings, awaited.python),
-                None if processes.epoch(pid) == Some(deferred.sample.epoch) => {
-                    (processes.mappings(pid), processes.python_executable(pid))
-                }
-                // After another exec, or its end, the addresses mean nothing any longer.
-                None => {
-                    self.define_stack(&deferred.sample, &deferred.sections);
-                    continue;
-                }
-            };
-            let sampler = &self.sampler;
-            let find_rule = |mapping: &_, pc| executables.find_rule(mapping, pc, sampler);
-            let finished = deferred::finish(&deferred, &mappings, python, find_rule);
-            if let Some(executable) = finished.awaits.or(finished.lacks_row) {
-                executables.want_rows(executable);
-                if !is_last_chance && executables.awaits_rows(executable) {
-                    deferred.awaits = Some(Awaited {
-                        executable,
-                        mappings,
-                        python,
-                    });
-                    self.deferred.push(deferred);
-                    continue;
-                }
-            }
-            // Rows that came late, or are missing, say nothing about the mappings.
-            if finished.is_whole || !(has_waited || finished.lacks_row.is_some()) {
-                processes.deferral_ended(pid, finished.is_whole, &self.sampler);
-            }
-            let now_ns = viperf_sample::now_ns();
-            self.deferrals.note(deferred.sample.time_ns, now_ns);
-            self.define_stack(&deferred.sample, &finished.sections);
+            self.finish_one(deferred, is_last_chance);
         }
+    }
+
+    fn finish_one(&mut self, mut deferred: Deferred, is_last_chance: bool) {
+        let pid = deferred.sample.tgid;
+        let processes = &self.recording.processes;
+        let is_current = processes.epoch(pid) == Some(deferred.sample.epoch);
+        let has_waited = deferred.awaits.is_some();
+        let surroundings = match deferred.awaits.take() {
+            Some(awaited) => Some((awaited.mappings, awaited.python)),
+            None if is_current => Some((processes.mappings(pid), processes.python_executable(pid))),
+            // After another exec, or its end, the addresses mean nothing in what is known now.
+            None => None,
+        };
+        let mut walked = surroundings.map(|known| self.walk_among(&deferred, known));
+        // The process was gone, or the sample before the mapping, when its mappings were read.
+        let lacks_mapping = |walked: &Walked| walked.finished.lacks_mapping;
+        if walked.as_ref().is_none_or(lacks_mapping) {
+            let recorded = self.find_recorded(&deferred.sample);
+            walked = recorded
+                .map(|known| self.walk_among(&deferred, known))
+                .or(walked);
+        }
+        let Some(walked) = walked else {
+            self.define_stack(&deferred.sample, &deferred.sections);
+            return;
+        };
+        let (executables, finished) = (&mut self.recording.executables, walked.finished);
+        if let Some(executable) = finished.awaits.or(finished.lacks_row) {
+            executables.want_rows(executable);
+            if !is_last_chance && executables.awaits_rows(executable) {
+                deferred.awaits = Some(Awaited {
+                    executable,
+                    mappings: walked.mappings,
+                    python: walked.python,
+                });
+                self.deferred.push(deferred);
+                return;
+            }
+        }
+        // Rows that came late, or are missing, say nothing about the mappings.
+        if is_current && (finished.is_whole || !(has_waited || finished.lacks_row.is_some())) {
+            let processes = &mut self.recording.processes;
+            processes.deferral_ended(pid, finished.is_whole, &self.sampler);
+        }
+        let now_ns = viperf_sample::now_ns();
+        self.deferrals.note(deferred.sample.time_ns, now_ns);
+        self.define_stack(&deferred.sample, &finished.sections);
+    }
+
+    fn walk_among(
+        &self,
+        deferred: &Deferred,
+        (mappings, python): (Rc<[Mapping]>, Option<u32>),
+    ) -> Walked {
+        let executables = &self.recording.executables;
+        let find_rule = |mapping: &_, pc| executables.find_rule(mapping, pc, &self.sampler);
+        let is_without_eval = |python, native: &[u64]| executables.is_without_eval(python, native);
+        let finished = deferred::finish(deferred, &mappings, python, find_rule, is_without_eval);
+        Walked {
+            finished,
+            mappings,
+            python,
+        }
+    }
+
+    /// What the kernel has recorded of the mappings that a process had at a sample, and the executable of its interpreter.
+    fn find_recorded(&mut self, sample: &SampleRecord) -> Option<(Rc<[Mapping]>, Option<u32>)> {
+        let recorded = self.history.mappings_at(sample.tgid, sample.time_ns)?;
+        let mut readers = Readers {
+            sampler: &mut self.sampler,
+            executables: &mut self.recording.executables,
+            generated: &mut self.recording.generated_rows,
+        };
+        let found = Found::of_history(&recorded, &mut readers);
+        Some((
+            found.mappings.into(),
+            found.python.map(|python| python.executable),
+        ))
     }
 
     /// At the end: what waits for rows still is finished.
