@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, fs, io::Read, os::unix::ffi::OsStringExt, path::Path};
 
-use crate::{Pid, ProcessError, Tid, list_threads};
+use crate::{Pid, ProcessError, Tid, list_threads, living_thread::find_living_thread};
 
 /// A command line longer than this is cut: the kernel allows 2 MiB and more, and the target chooses it.
 const COMMAND_LINE_LIMIT: u64 = 64 * 1024;
@@ -45,7 +45,7 @@ pub fn read_command_line(pid: Pid) -> Result<Vec<OsString>, ProcessError> {
 /// [`ProcessError::NoSuchProcess`], [`ProcessError::NotPermitted`], [`ProcessError::Io`].
 pub fn read_argument_text(pid: Pid) -> Result<Vec<u8>, ProcessError> {
     let mut text = Vec::new();
-    fs::File::open(format!("/proc/{pid}/cmdline"))
+    fs::File::open(format!("/proc/{}/cmdline", find_living_thread(pid)))
         .and_then(|file| file.take(COMMAND_LINE_LIMIT).read_to_end(&mut text))
         .map_err(|source| ProcessError::from_io(pid, "command line", source))?;
     Ok(text)

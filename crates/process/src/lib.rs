@@ -29,6 +29,7 @@ mod control_group_tree;
 mod error;
 mod host;
 mod identity;
+mod living_thread;
 mod mapped_file;
 mod mappings;
 mod memory;

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::{Mapping, Pid, ProcessError};
+use crate::{Mapping, Pid, ProcessError, living_thread::find_living_thread};
 
 /// Opens the file behind a mapping for reading.
 ///
@@ -25,6 +25,7 @@ use crate::{Mapping, Pid, ProcessError};
 /// [`ProcessError::FileReplaced`] if only another file is to be had, [`ProcessError::NoSuchProcess`],
 /// [`ProcessError::NotPermitted`], [`ProcessError::Io`].
 pub fn open_mapped_file(pid: Pid, mapping: &Mapping) -> Result<File, ProcessError> {
+    let pid = find_living_thread(pid);
     let itself = format!(
         "/proc/{pid}/map_files/{:x}-{:x}",
         mapping.start, mapping.end

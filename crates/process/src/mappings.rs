@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, fs, os::unix::ffi::OsStringExt, path::PathBuf};
 
-use crate::{Pid, ProcessError, identity};
+use crate::{Pid, ProcessError, identity, living_thread::find_living_thread};
 
 /// One line of `/proc/PID/maps`: a range of addresses and what is behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,10 +107,17 @@ pub fn parse_mappings(text: &[u8]) -> Vec<Mapping> {
 ///
 /// [`ProcessError::NoSuchProcess`], [`ProcessError::NotPermitted`], [`ProcessError::Io`].
 pub fn read_mappings(pid: Pid) -> Result<Vec<Mapping>, ProcessError> {
-    let text = fs::read(format!("/proc/{pid}/maps"))
-        .map_err(|source| ProcessError::from_io(pid, "mappings", source))?;
+    let read = |pid: Pid| {
+        fs::read(format!("/proc/{pid}/maps"))
+            .map_err(|source| ProcessError::from_io(pid, "mappings", source))
+    };
+    let mut text = read(pid)?;
     if text.is_empty() && identity::has_ended(pid)? {
-        return Err(ProcessError::NoSuchProcess { pid });
+        let thread = find_living_thread(pid);
+        if thread == pid {
+            return Err(ProcessError::NoSuchProcess { pid });
+        }
+        text = read(thread)?;
     }
     Ok(parse_mappings(&text))
 }

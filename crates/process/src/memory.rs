@@ -2,7 +2,9 @@
 
 use std::{fs, io, os::unix::fs::FileExt};
 
-use crate::{Pid, ProcessError, memory_reader::MemoryReader, patience};
+use crate::{
+    Pid, ProcessError, living_thread::find_living_thread, memory_reader::MemoryReader, patience,
+};
 
 /// The kernel's answers for pages of this size, whatever the mapping uses.
 pub(crate) const PAGE: u64 = 4096;
@@ -81,6 +83,12 @@ fn read_now(pid: Pid, address: u64, bytes: &mut [u8]) -> Result<(), ProcessError
                 Some(libc::EFAULT) => {
                     return Err(ProcessError::NotMapped { pid, address: next });
                 }
+                Some(libc::ESRCH) => match find_living_thread(pid) {
+                    thread if thread == pid => {
+                        return Err(ProcessError::from_io(pid, "memory", error));
+                    }
+                    thread => return read_now(thread, next, rest),
+                },
                 // A seccomp filter answers EPERM (containers) or ENOSYS.
                 Some(libc::EPERM | libc::ENOSYS) => return read_through_file(pid, next, rest),
                 _ => return Err(ProcessError::from_io(pid, "memory", error)),

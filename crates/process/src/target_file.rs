@@ -11,7 +11,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::{Pid, read_start_time};
+use crate::{Pid, living_thread::find_living_thread, read_start_time};
 
 /// Reads a regular file of at most `limit` bytes by the name that the process has for it, and when it was changed last.
 ///
@@ -20,6 +20,7 @@ use crate::{Pid, read_start_time};
 /// read without waiting, or a larger one.
 #[must_use]
 pub fn read_file_of(pid: Pid, path: &Path, limit: u64) -> Option<(Vec<u8>, SystemTime)> {
+    let pid = find_living_thread(pid);
     let folder = match path.is_absolute() {
         true => None,
         false => Some(fs::read_link(format!("/proc/{pid}/cwd")).ok()?),
