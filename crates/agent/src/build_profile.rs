@@ -12,6 +12,7 @@
 //!   asked for their Python names for a second, and both rename themselves when they like.
 
 mod clerk;
+mod forgetting;
 mod frames;
 mod names;
 mod naming;
@@ -33,7 +34,7 @@ use crate::{
     RecordOptions, Target,
     code_objects::PythonFunction,
     generated_code::GeneratedNames,
-    handover::{Arrival, Ended, News},
+    handover::{Arrival, Ended, GoneFile, News},
     processes::ProcessDescription,
     recording::RawSample,
     stacks::{RawFrame, RawStack},
@@ -141,6 +142,8 @@ pub(crate) struct Builder {
     arrivals: VecDeque<Arrival>,
     /// Those whose last samples may not be in the profile yet, the earliest first.
     ended: VecDeque<Ended>,
+    /// The same for files.
+    gone_files: VecDeque<GoneFile>,
     /// Processes that have samples and have not ended.
     sampled: HashSet<u32>,
     /// The threads of each process, by their numbers.
@@ -172,6 +175,7 @@ impl Builder {
             released: Released::default(),
             arrivals: VecDeque::new(),
             ended: VecDeque::new(),
+            gone_files: VecDeque::new(),
             sampled: HashSet::new(),
             threads_of: HashMap::new(),
             released_ns: 0,
@@ -191,6 +195,7 @@ impl Builder {
             mut samples,
             arrivals,
             ended,
+            gone_files,
         } = news;
         self.names.files.extend(files);
         self.functions.extend(functions);
@@ -209,6 +214,7 @@ impl Builder {
         self.waiting.append(&mut samples);
         self.arrivals.extend(arrivals);
         self.ended.extend(ended);
+        self.gone_files.extend(gone_files);
     }
 
     fn take_process(&mut self, index: u32, description: ProcessDescription) {
@@ -253,27 +259,6 @@ impl Builder {
         }
         self.add_samples();
         self.forget_ended(until.is_none());
-    }
-
-    /// Lets go what was needed to name samples of processes that are gone: all of them are in the profile.
-    fn forget_ended(&mut self, all: bool) {
-        let until = self.released.added_until(self.counts.all);
-        let is_past = |ended: &mut Ended| all || until.is_some_and(|until| ended.at <= until);
-        let mut with_code = HashSet::new();
-        while let Some(Ended { process, .. }) = self.ended.pop_front_if(is_past) {
-            self.processes.remove(&process);
-            self.sampled.remove(&process);
-            for thread in self.threads_of.remove(&process).unwrap_or_default() {
-                self.threads.remove(&thread);
-            }
-            if self.names.forget_generated(process) {
-                with_code.insert(process);
-            }
-        }
-        if !with_code.is_empty() {
-            let is_gone = |frame: &RawFrame| matches!(frame, RawFrame::Address { process, .. } if with_code.contains(process));
-            self.frames.retain(|frame, _| !is_gone(frame));
-        }
     }
 
     /// What had come by then has nothing before it that is still to come.

@@ -2,21 +2,22 @@
 
 mod builders;
 mod eval_code;
+mod letting_go;
 mod loading;
 mod room;
 mod rows;
 
 use std::{
     cell::OnceCell,
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fs::File,
     io::Write,
     ops::Range,
     os::unix::fs::FileExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     rc::Rc,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use viperf_cpython::{Detection, Interpreter};
@@ -26,11 +27,15 @@ use viperf_symbolize::SearchRoot;
 
 use crate::{layout::CLibrary, named_file::NamedFile};
 use eval_code::{find_eval, may_have_tail_calls};
+pub(crate) use letting_go::ExecutableCounts;
 pub(crate) use loading::RowCounts;
 use loading::{Instructions, Loading, RowState};
 
 /// greenlet's library.
 const GREENLET_PREFIX: &str = "_greenlet.";
+
+/// The kernel's word of a frame has 20 bits for the number.
+const LARGEST_NUMBER: u32 = (1 << 20) - 1;
 
 /// Larger files are not read whole; they are shown without unwinding through them.
 const LARGEST_FILE: u64 = 4 << 30;
@@ -79,12 +84,19 @@ pub(crate) struct Executable {
     /// After it found no room for them: how long it waited until it tried again.
     pause: Option<Duration>,
     instructions: Instructions,
+    /// When a process last had it mapped, as far as was looked.
+    last_mapped: Instant,
 }
 
-/// All executables of a recording; their index is the number that the kernel puts into frames. Number 0 is never used.
+/// The executables of a recording that are mapped, or were a short time ago, by the number that the kernel puts into frames.
+/// Number 0 is never used, and no number is used again.
 #[derive(Debug, Default)]
 pub(crate) struct Executables {
-    all: Vec<Executable>,
+    all: BTreeMap<u32, Executable>,
+    /// The newest number.
+    last: u32,
+    let_go: u64,
+    next_look: Option<Instant>,
     numbers: HashMap<Identity, u32>,
     /// Files without a Python that no target runs: looked at once, and not kept open.
     plain: HashSet<Identity>,
@@ -96,11 +108,20 @@ impl Executables {
     /// and for files that cannot be opened.
     pub(crate) fn find_or_open(&mut self, pid: Pid, mapping: &Mapping) -> Option<u32> {
         let identity = identify(mapping)?;
-        if let Some(number) = self.numbers.get(&identity) {
-            return Some(*number);
+        if let Some(number) = self.touch(identity) {
+            return Some(number);
         }
         let executable = open(pid, mapping).ok()?;
-        Some(self.insert(identity, executable))
+        self.insert(identity, executable)
+    }
+
+    /// The file of this identity, if it is known; it is mapped now.
+    fn touch(&mut self, identity: Identity) -> Option<u32> {
+        let number = self.numbers.get(&identity).copied()?;
+        if let Some(known) = self.find_mut(number) {
+            known.last_mapped = Instant::now();
+        }
+        Some(number)
     }
 
     /// As [`Self::find_or_open`], of a process that is gone; the mapping was made so long ago.
@@ -110,15 +131,15 @@ impl Executables {
         age: Duration,
     ) -> Option<u32> {
         let identity = identify(mapping)?;
-        if let Some(number) = self.numbers.get(&identity) {
-            return Some(*number);
+        if let Some(number) = self.touch(identity) {
+            return Some(number);
         }
         let file = match identity {
             Identity::Vdso => copy_of_vdso().ok()?,
             Identity::File { .. } => viperf_process::open_file_of_departed(mapping, age)?,
         };
-        let executable = look_at(file, mapping, SearchRoot::own().ok());
-        Some(self.insert(identity, executable))
+        let executable = look_at(file, &mapping.path, SearchRoot::own().ok());
+        self.insert(identity, executable)
     }
 
     /// Whether the file behind a mapping holds a Python, readable or not.
@@ -141,27 +162,26 @@ impl Executables {
                 self.plain.insert(identity);
                 false
             }
-            Ok(executable) => {
-                self.insert(identity, executable);
-                true
-            }
+            Ok(executable) => self.insert(identity, executable).is_some(),
             Err(_) => false,
         }
     }
 
-    fn insert(&mut self, identity: Identity, mut executable: Executable) -> u32 {
+    /// `None` when all numbers have been used, a million of them.
+    fn insert(&mut self, identity: Identity, mut executable: Executable) -> Option<u32> {
+        let number = (self.last < LARGEST_NUMBER).then_some(self.last + 1)?;
         // Nearly all have the same one.
-        let held = self.all.iter().filter_map(|other| other.root.as_ref());
+        let held = self.all.values().filter_map(|other| other.root.as_ref());
         executable.root = executable.root.map(|root| root.shared_with(held));
-        self.all.push(executable);
-        let number = self.all.len() as u32;
+        self.last = number;
+        self.all.insert(number, executable);
         self.numbers.insert(identity, number);
-        number
+        Some(number)
     }
 
     /// The executable with this number.
     pub(crate) fn find(&self, number: u32) -> Option<&Executable> {
-        self.all.get((number as usize).checked_sub(1)?)
+        self.all.get(&number)
     }
 
     /// Whether it is greenlet's library, which runs parts of a program on stacks of their own.
@@ -178,7 +198,7 @@ impl Executables {
 
     /// The executable with this number, to be changed.
     pub(crate) fn find_mut(&mut self, number: u32) -> Option<&mut Executable> {
-        self.all.get_mut((number as usize).checked_sub(1)?)
+        self.all.get_mut(&number)
     }
 }
 
@@ -224,16 +244,14 @@ fn open(pid: Pid, mapping: &Mapping) -> std::io::Result<Executable> {
         MappingKind::Vdso => copy_of_vdso()?,
         _ => viperf_process::open_mapped_file(pid, mapping).map_err(std::io::Error::other)?,
     };
-    Ok(look_at(file, mapping, SearchRoot::of_process(pid.0).ok()))
+    let root = SearchRoot::of_process(pid.0).ok();
+    Ok(look_at(file, &mapping.path, root))
 }
 
-fn look_at(file: File, mapping: &Mapping, root: Option<SearchRoot>) -> Executable {
-    let name = mapping
-        .path
-        .file_name()
-        .unwrap_or(mapping.path.as_os_str())
-        .to_string_lossy()
-        .into_owned();
+/// What a file is; `path` is what its first process calls it.
+fn look_at(file: File, path: &Path, root: Option<SearchRoot>) -> Executable {
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    let name = name.to_string_lossy().into_owned();
     let mut bytes = read_file(&file, is_wanted_for_python).unwrap_or_default();
     read_code(&file, &mut bytes);
     let image = Image::parse(&bytes).ok();
@@ -254,7 +272,7 @@ fn look_at(file: File, mapping: &Mapping, root: Option<SearchRoot>) -> Executabl
     Executable {
         file: Arc::new(file),
         name,
-        original_path: mapping.path.clone(),
+        original_path: path.to_owned(),
         root,
         build_id,
         segments,
@@ -267,6 +285,7 @@ fn look_at(file: File, mapping: &Mapping, root: Option<SearchRoot>) -> Executabl
         was_evicted: false,
         pause: None,
         instructions: Instructions::Settled,
+        last_mapped: Instant::now(),
     }
 }
 

@@ -119,12 +119,15 @@ impl<'run> Growth<'run> {
             {
                 self.grow(now, observer);
                 self.next = Some(now + every.max(now.elapsed() * PACE));
+            } else if self.grow_every.is_none() && self.builder.holds_gone_files() {
+                // They are held until the names in them are known: not for as long as the recording lasts.
+                self.build(now, observer);
             }
         }
     }
 
-    /// One step.
-    fn grow(&mut self, now: Instant, observer: &mut dyn Observer) {
+    /// Puts into the profile what has come.
+    fn build(&mut self, now: Instant, observer: &mut dyn Observer) {
         let (handover, last) = (self.handover, &mut self.last);
         let mut between_files = |_, _| {
             if let Some(progress) = handover.take_progress() {
@@ -134,6 +137,11 @@ impl<'run> Growth<'run> {
         };
         let until = now.checked_sub(HOLD_BACK).unwrap_or(now);
         self.builder.grow(Some(until), &mut between_files);
+    }
+
+    /// One step.
+    fn grow(&mut self, now: Instant, observer: &mut dyn Observer) {
+        self.build(now, observer);
         self.builder
             .note_costs(&self.costs, self.handover.started.get());
         let profile = self.builder.profile();

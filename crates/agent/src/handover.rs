@@ -41,6 +41,8 @@ pub(crate) struct News {
     pub(crate) arrivals: Vec<Arrival>,
     /// Processes that are gone, by their numbers. All of their samples are in the same news or in earlier ones.
     pub(crate) ended: Vec<Ended>,
+    /// Files that are gone. All samples with frames in them are in the same news or in earlier ones.
+    pub(crate) gone_files: Vec<GoneFile>,
 }
 
 /// When samples came, and how late the latest of them was taken.
@@ -58,6 +60,14 @@ pub(crate) struct Ended {
     pub(crate) process: u32,
 }
 
+/// A file that no process has mapped any more and that is not held any longer: nothing is still to come of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GoneFile {
+    pub(crate) at: Instant,
+    /// Number of the executable.
+    pub(crate) number: u32,
+}
+
 impl News {
     fn append(&mut self, mut later: Self) {
         self.files.append(&mut later.files);
@@ -68,6 +78,7 @@ impl News {
         self.samples.append(&mut later.samples);
         self.arrivals.append(&mut later.arrivals);
         self.ended.append(&mut later.ended);
+        self.gone_files.append(&mut later.gone_files);
     }
 }
 

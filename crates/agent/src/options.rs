@@ -56,8 +56,8 @@ pub struct RecordOptions {
     /// How often the observer gets the profile as it has grown; `None` to make the profile at the end. Names of addresses are
     /// looked up at each step, so a profile that nobody looks at while it grows costs the machine less. Default is `None`.
     pub grow_every: Option<Duration>,
-    /// Bytes that unwind rows may take; those that were not needed for the longest time make room for others. Tables of symbols
-    /// may take half as many. Default is [`DEFAULT_MAX_MEMORY`].
+    /// Bytes that unwind rows may take; those that were not needed for the longest time make room for others. What else grows
+    /// with what runs is bounded by parts of it: see [`MemoryShares`]. Default is [`DEFAULT_MAX_MEMORY`].
     pub max_memory: usize,
     /// The part of the CPU time of all CPUs, 0 to 1, that recording may cost, in the kernel and in viperf: the rate is lowered
     /// to keep it, to one sample a second at the least, and comes back when there is room. Default is `None`: no limit.
@@ -192,6 +192,10 @@ pub struct Statistics {
     pub unwind_tables_reloaded: u64,
     /// Files whose unwind rows found no room at some time.
     pub unwind_tables_without_room: u64,
+    /// Executables and libraries that are held at the end, each by an open descriptor.
+    pub executables_open: u64,
+    /// Those that no process had mapped any more and that made room for others; one that is mapped again is opened again.
+    pub executables_evicted: u64,
     /// Samples that the kernel could not walk because a mapping or its rows were new; user space has finished them.
     pub samples_deferred: u64,
     /// From the first such sample to the moment when it was finished, the longest: how soon a library that is loaded later

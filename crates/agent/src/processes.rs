@@ -150,6 +150,13 @@ impl Processes {
             .map_or_else(Rc::default, |run| Rc::clone(&run.mappings))
     }
 
+    /// The numbers of executables that processes have mapped, each at least once.
+    pub(crate) fn mapped_executables(&self) -> impl Iterator<Item = u32> {
+        let runs = self.tracked.values().flat_map(|tracked| &tracked.run);
+        let mappings = runs.flat_map(|run| run.mappings.iter());
+        mappings.map(|mapping| mapping.executable)
+    }
+
     /// The number of the executable that holds the interpreter of a process.
     pub(crate) fn python_executable(&self, pid: u32) -> Option<u32> {
         let tracked = self.tracked.get(&pid)?;

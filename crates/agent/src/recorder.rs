@@ -322,6 +322,13 @@ impl<'run> Recorder<'run> {
         self.recording.is_full = waiting >= LARGEST_BACKLOG;
         self.recording
             .forget_departed(|epoch| awaited.contains(&epoch), &self.sampler);
+        let deferred = self.deferred.iter().flat_map(|one| &one.awaits);
+        let files = || {
+            let mappings = deferred.clone().flat_map(|awaits| awaits.mappings.iter());
+            mappings.map(|mapping| mapping.executable).collect()
+        };
+        let most = self.options.memory_shares().executables;
+        self.recording.let_files_go(most, files, &mut self.sampler);
     }
 
     fn costs(&mut self) -> Costs {
@@ -339,6 +346,7 @@ impl<'run> Recorder<'run> {
         costs.samples_without_python = recording.samples_without_python;
         costs.deferrals = self.deferrals;
         costs.row_counts = recording.executables.row_counts();
+        costs.executables = recording.executables.counts();
         costs.lost_samples += recording.unknown_stacks + recording.samples_without_room;
         costs
     }

@@ -14,7 +14,7 @@ use crate::{
     executables::Executables,
     generated_code::GeneratedNames,
     generated_rows::GeneratedRows,
-    handover::{Arrival, Ended, News},
+    handover::{Arrival, Ended, GoneFile, News},
     named_file::NamedFile,
     processes::Processes,
     stacks::{KnownFiles, RawFrame, RawStack, Sections, StackNumber, Stacks},
@@ -66,6 +66,8 @@ pub(crate) struct Recording {
     pub(crate) periods: Periods,
     /// Files that the profile knows already.
     named_files: HashSet<u32>,
+    /// Those of them that it is to be told to let go.
+    gone_files: Vec<u32>,
 }
 
 impl Recording {
@@ -175,6 +177,34 @@ impl Recording {
             samples,
             arrivals: arrival.into_iter().collect(),
             ended: ended.collect(),
+            gone_files: std::mem::take(&mut self.gone_files)
+                .into_iter()
+                .map(|number| GoneFile { at, number })
+                .collect(),
+        }
+    }
+
+    /// Lets files go that no process has mapped any more, if there are more than `most`, unless they are `awaited`. As with
+    /// processes, the news are taken first.
+    pub(crate) fn let_files_go(
+        &mut self,
+        most: usize,
+        awaited: impl Fn() -> HashSet<u32>,
+        sampler: &mut Sampler,
+    ) {
+        let processes = &self.processes;
+        let mapped = || {
+            let mut mapped = awaited();
+            mapped.extend(processes.mapped_executables());
+            mapped
+        };
+        for gone in self.executables.let_go(Instant::now(), most, mapped) {
+            if let Some(table) = gone.row_table {
+                sampler.release_row_table(table);
+            }
+            if self.named_files.remove(&gone.number) {
+                self.gone_files.push(gone.number);
+            }
         }
     }
 

@@ -6,7 +6,11 @@ use viperf_abi::Lost;
 use viperf_profile::Profile;
 use viperf_sample::Sampler;
 
-use crate::{Statistics, deferred::Deferrals, executables::RowCounts};
+use crate::{
+    Statistics,
+    deferred::Deferrals,
+    executables::{ExecutableCounts, RowCounts},
+};
 
 /// What the kernel and the process can tell at the end of a recording.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +24,8 @@ pub(crate) struct Costs {
     pub(crate) row_bytes: u64,
     /// For the recorder to fill in.
     pub(crate) row_counts: RowCounts,
+    /// For the recorder to fill in.
+    pub(crate) executables: ExecutableCounts,
     /// For the recorder to fill in.
     pub(crate) deferrals: Deferrals,
     pub(crate) first_sample: Option<Duration>,
@@ -63,6 +69,7 @@ impl Costs {
         Self {
             samples_without_python: 0,
             row_counts: RowCounts::default(),
+            executables: ExecutableCounts::default(),
             deferrals: Deferrals::default(),
             row_bytes: sampler.row_memory().bytes as u64,
             lost_samples: sampler.lost()[Lost::Samples as usize],
@@ -106,6 +113,8 @@ pub(crate) fn summarize(profile: &Profile, samples: SampleCounts, costs: &Costs)
         unwind_tables_evicted: costs.row_counts.evicted,
         unwind_tables_reloaded: costs.row_counts.reloaded,
         unwind_tables_without_room: costs.row_counts.without_room,
+        executables_open: costs.executables.open,
+        executables_evicted: costs.executables.let_go,
         samples_deferred: costs.deferrals.samples,
         longest_deferral_ms: costs.deferrals.longest_ns as f64 / 1e6,
         lowest_rate_hz: costs.lowest_rate_hz,

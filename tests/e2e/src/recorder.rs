@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::Folded;
 
 /// What `--stats` promises, as `command-line.md` names it.
-pub const STATS_KEYS: [&str; 11] = [
+pub const STATS_KEYS: [&str; 13] = [
     "samples",
     "samples_complete",
     "samples_lost",
@@ -26,6 +26,8 @@ pub const STATS_KEYS: [&str; 11] = [
     "user_cpu_ms",
     "peak_rss_bytes",
     "bpf_map_bytes",
+    "executables_open",
+    "executables_evicted",
     "time_to_first_sample_ms",
 ];
 

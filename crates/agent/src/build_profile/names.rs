@@ -144,6 +144,12 @@ impl Names {
         self.generated.remove(&process).is_some()
     }
 
+    /// Nothing new comes of a file.
+    pub(super) fn forget_file(&mut self, number: u32) {
+        self.files.remove(&number);
+        self.native.remove(&number);
+    }
+
     fn collect<'s>(&self, stacks: impl Iterator<Item = &'s RawStack>) -> Addresses {
         let mut addresses = Addresses::default();
         let is_known = |names: Option<&Symbols<_>>, address| {

@@ -4,7 +4,7 @@ use viperf_abi::Reason;
 use viperf_profile::SourceRange;
 
 use super::*;
-use crate::stacks::StackNumber;
+use crate::{named_file::NamedFile, stacks::StackNumber};
 
 fn builder() -> Builder {
     Builder::new(&RecordOptions::default(), Arc::default())
@@ -316,4 +316,57 @@ fn samples_that_wait_for_names_are_given_out_once_and_come_in_their_order() {
     assert_eq!(times(builder.profile()), [0, 20, 30]);
     assert_eq!(thread_names(builder.profile()), ["python"]);
     assert!(builder.give_unnamed().is_none());
+}
+
+/// A file without a name for any address.
+fn file(name: &str) -> NamedFile {
+    NamedFile {
+        file: Arc::new(std::fs::File::open("Cargo.toml").unwrap()),
+        name: name.to_owned(),
+        original_path: format!("/usr/lib/{name}").into(),
+        root: None,
+        build_id: None,
+        has_tail_calls: false,
+    }
+}
+
+#[test]
+fn files_that_are_gone_are_held_until_they_have_given_their_names_and_no_longer() {
+    let mut builder = builder();
+    let (mut time_ns, mut held) = (0, Vec::new());
+    for number in 0..300 {
+        let file = file(&format!("lib{number}.so"));
+        held.push(Arc::downgrade(&file.file));
+        let native = RawFrame::Native {
+            executable: number,
+            svma: 16,
+        };
+        let now = Instant::now();
+        time_ns += 10;
+        builder.take(News {
+            files: vec![(number, file)],
+            stacks: vec![RawStack {
+                frames: [native].into(),
+                incomplete: None,
+            }],
+            gone_files: vec![GoneFile { at: now, number }],
+            ..news(now, vec![sample(time_ns, number)])
+        });
+        assert!(builder.holds_gone_files());
+        // Names come from another thread, and naming rests when it has taken long.
+        builder.naming.rest_until(now);
+        while builder.holds_gone_files() {
+            builder.grow(Some(now), &mut |_, _| {});
+            builder.naming.rest_until(now);
+        }
+        assert!(builder.names.files.is_empty() && builder.frames.is_empty());
+    }
+    // The clerk may still have the last question in hand.
+    let before = held.iter().rev().skip(1);
+    assert!({ before }.all(|file| file.strong_count() == 0));
+    let profile = builder.into_profile();
+    assert_eq!(profile.samples.len(), 300);
+    for (number, (_, names)) in shown(&profile).into_iter().enumerate() {
+        assert_eq!(names, [format!("[lib{number}.so+0x10]")]);
+    }
 }

@@ -144,9 +144,7 @@ impl Executables {
 
     /// Whether rows of any file are.
     pub(crate) fn is_building(&self) -> bool {
-        (1..)
-            .zip(&self.all)
-            .any(|(number, _)| self.awaits_rows(number))
+        self.all.keys().any(|number| self.awaits_rows(*number))
     }
 
     /// How often rows came and went so far.
@@ -190,7 +188,7 @@ impl Executables {
             matches!(found.rows, RowState::Building { .. })
                 && found.instructions != Instructions::Asked
         };
-        while self.all.iter().any(are_tables_awaited) && Instant::now() < end {
+        while self.all.values().any(are_tables_awaited) && Instant::now() < end {
             std::thread::sleep(BREATH);
             notes.extend(self.load_built(sampler));
         }
@@ -198,8 +196,7 @@ impl Executables {
     }
 
     fn build(&mut self, number: u32, is_wanted: bool) {
-        let index = (number as usize).wrapping_sub(1);
-        if let Some(executable) = self.all.get_mut(index) {
+        if let Some(executable) = self.all.get_mut(&number) {
             executable.rows = RowState::Building {
                 since: Instant::now(),
                 is_wanted,
@@ -212,8 +209,7 @@ impl Executables {
 
     /// Has a file's instructions looked at, if that has not been done.
     fn analyse(&mut self, number: u32) {
-        let index = (number as usize).wrapping_sub(1);
-        if let Some(executable) = self.all.get_mut(index)
+        if let Some(executable) = self.all.get_mut(&number)
             && executable.instructions == Instructions::CanTell
         {
             executable.instructions = Instructions::Asked;
@@ -300,8 +296,8 @@ impl Executables {
     }
 
     fn note_long_builds(&mut self, now: Instant) {
-        let building = (1..).zip(&self.all);
-        let building = building.filter_map(|(number, found)| match found.rows {
+        let building = self.all.iter();
+        let building = building.filter_map(|(&number, found)| match found.rows {
             // Those that wait for room have been built.
             RowState::Building { since, .. } if self.find_waiting(number).is_none() => {
                 Some((since, &found.name))

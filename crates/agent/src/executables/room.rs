@@ -84,7 +84,7 @@ impl Executables {
             false => IN_USE,
         };
         let mut idle: Vec<(Duration, u32, u32, usize)> = Vec::new();
-        for (number, executable) in (1..).zip(&self.all) {
+        for (&number, executable) in &self.all {
             if let (RowState::Loaded { count }, Some(table)) =
                 (executable.rows, executable.row_table)
                 && number != asking
@@ -143,7 +143,7 @@ impl Executables {
         if self.loading.left_out.is_empty() {
             return;
         }
-        for executable in &mut self.all {
+        for executable in self.all.values_mut() {
             if let (RowState::WithoutRoom { since, pause }, Some(table)) =
                 (executable.rows, executable.row_table)
                 && now.duration_since(since) >= pause

@@ -161,6 +161,7 @@ fn add_cost(text: &mut String, statistics: &Statistics) {
     );
     add_row(text, "cost", &cost);
     add_tables(text, statistics);
+    add_executables(text, statistics);
 }
 
 /// What was used of the CPU time of all CPUs, beside what was allowed.
@@ -175,6 +176,23 @@ fn describe_budget(used: f64, allowed: f64) -> String {
         percent(used),
         percent(allowed)
     )
+}
+
+/// Files that were let go, where there were many.
+fn add_executables(text: &mut String, statistics: &Statistics) {
+    let Statistics {
+        executables_open,
+        executables_evicted,
+        ..
+    } = statistics;
+    if *executables_evicted > 0 {
+        let files = format!(
+            "{} open; {} that nothing ran any more made room for others",
+            show_count(*executables_open),
+            show_count(*executables_evicted)
+        );
+        add_row(text, "executables", &files);
+    }
 }
 
 /// Unwind tables that came and went, where memory was short.
@@ -263,6 +281,8 @@ mod tests {
             unwind_tables_evicted: 0,
             unwind_tables_reloaded: 0,
             unwind_tables_without_room: 0,
+            executables_open: 80,
+            executables_evicted: 0,
             samples_deferred: 0,
             longest_deferral_ms: 0.0,
             lowest_rate_hz: None,
@@ -321,6 +341,17 @@ mod tests {
             text.contains("2 found no room; allow more with --max-memory"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn files_that_were_let_go_are_counted() {
+        let mut statistics = statistics();
+        assert!(!render(&statistics, &options()).contains("executables"));
+        statistics.executables_evicted = 4_000;
+        let text = render(&statistics, &options());
+        let expected =
+            "  executables   80 open; 4,000 that nothing ran any more made room for others\n";
+        assert!(text.ends_with(expected), "{text}");
     }
 
     #[test]
