@@ -1,12 +1,23 @@
-// A page that viperf wrote, against the folded stacks that it wrote of the same file: VIPERF_PAGE and VIPERF_FOLDED; and one
-// of stacks that take the GIL against viperf's report of them: VIPERF_GIL_PAGE and VIPERF_GIL_JSON.
+// A page that viperf wrote, against the folded stacks that it wrote of the same file and its report of that: VIPERF_PAGE,
+// VIPERF_FOLDED, VIPERF_REPORT. One of stacks that take the GIL, against viperf's report of them: VIPERF_GIL_PAGE,
+// VIPERF_GIL_JSON.
 
 import { readFileSync } from "node:fs";
 import { afterAll, describe, expect, test } from "vitest";
 import { closeBrowser, downloadText, executable, fact, openFile } from "./open";
 
-const { VIPERF_PAGE: file = "", VIPERF_FOLDED: foldedFile = "" } = process.env;
-if (!file) console.warn("skipped: VIPERF_PAGE and VIPERF_FOLDED name no page, so none that viperf wrote was read");
+const { VIPERF_PAGE: file = "", VIPERF_FOLDED: foldedFile = "", VIPERF_REPORT: reportFile = "" } = process.env;
+if (!file || !reportFile) console.warn("skipped: VIPERF_PAGE, VIPERF_FOLDED and VIPERF_REPORT name no page, so none that viperf wrote was read");
+
+/** A function of `viperf report --json`. */
+interface Function {
+  kind: string;
+  name: string;
+  file: string;
+  first_line: number;
+  own: { samples: number };
+  total: { samples: number };
+}
 
 interface Line {
   frames: string[];
@@ -60,7 +71,9 @@ describe.skipIf(!executable || !file)("a recorded page", () => {
     const own = new Map<string, number>();
     for (const { frames, count } of lines) {
       const leaf = frames.at(-1) ?? "";
-      if (leaf.endsWith("_[p]")) own.set(leaf.replace(/:\d+\)_\[p\]$/, ""), (own.get(leaf.replace(/:\d+\)_\[p\]$/, "")) ?? 0) + count);
+      // Not every line is known.
+      const key = leaf.replace(/(:\d+)?\)_\[p\]$/, "");
+      if (key !== leaf) own.set(key, (own.get(key) ?? 0) + count);
     }
     const shown = new Map<string, number>();
     for (const [, name, where, self] of csv.matchAll(/^"([^"]*)","([^"]*)","(\d+)"/gm)) {
@@ -68,6 +81,26 @@ describe.skipIf(!executable || !file)("a recorded page", () => {
       if (Number(self) > 0) shown.set(key, (shown.get(key) ?? 0) + Number(self));
     }
     for (const [name, count] of own) expect([name, shown.get(name)]).toEqual([name, count]);
+    await close();
+  });
+
+  test.skipIf(!reportFile)("its table has what viperf report says of every Python function with time of its own", async () => {
+    const { functions } = JSON.parse(readFileSync(reportFile, "utf8")) as { functions: Function[] };
+    const sums = (rows: (readonly [string, number, number])[]) => {
+      const byName = new Map<string, [number, number][]>();
+      for (const [key, own, all] of rows) byName.set(key, [...byName.get(key) ?? [], [own, all]]);
+      for (const same of byName.values()) same.sort(([one, whole], [other, wholeOther]) => one - other || whole - wholeOther);
+      return byName;
+    };
+    const reported = sums(functions.filter(({ kind }) => kind === "python").map(({ name, file: path, first_line, own, total: all }) => [`${name} (${path}:${first_line})`, own.samples, all.samples]));
+    expect(reported.size).toBeGreaterThan(0);
+    const { page, close } = await openFile(file, { address: "tab=table&interpreter=0" });
+    const csv = await downloadText(page, async () => {
+      await page.click("#export-menu summary");
+      await page.click("[data-export=csv]");
+    });
+    const shown = sums([...csv.matchAll(/^"([^"]*)","([^"]*)","(\d+)","(\d+)"/gm)].map(([, name, where, own, all]) => [`${name} (${where})`, Number(own), Number(all)]));
+    for (const [key, figures] of reported) expect([key, shown.get(key)]).toEqual([key, figures]);
     await close();
   });
 });

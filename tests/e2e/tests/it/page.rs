@@ -113,12 +113,9 @@ fn the_page_agrees(interpreter: &Interpreter) -> Result<()> {
         run_viperf(&["convert", &native, "-o"], file)?;
     }
     let source = recording.with_extension("source.json");
-    let report = Command::new(viperf_binary()?)
-        .args(["report", &native, "--source", "talk.py", "--json"])
-        .stdin(Stdio::null())
-        .output()?;
-    ensure!(report.status.success(), "no lines of talk.py");
-    std::fs::write(&source, &report.stdout)?;
+    report(&native, &["--source", "talk.py"], &source)?;
+    let all = recording.with_extension("report.json");
+    report(&native, &["-n", "1000000"], &all)?;
     let later = output_folder().join("page_later.viperf");
     run_viperf(
         &["record", "-p", &pid, "-F", "199", "-d", "2s", "-o"],
@@ -138,6 +135,7 @@ fn the_page_agrees(interpreter: &Interpreter) -> Result<()> {
         gil: [&gil, &functions],
         page: &page,
         folded: &folded,
+        report: &all,
         source: &source,
         difference: [&difference, &figures],
     })
@@ -150,13 +148,19 @@ fn taking_the_gil() -> Result<[PathBuf; 2]> {
     let [page, functions] = ["html", "json"].map(|extension| taking.with_extension(extension));
     let name = taking.to_string_lossy();
     run_viperf(&["convert", &name, "-o"], &page)?;
+    report(&name, &["-n", "100"], &functions)?;
+    Ok([page, functions])
+}
+
+fn report(recording: &str, options: &[&str], output: &Path) -> Result<()> {
     let report = Command::new(viperf_binary()?)
-        .args(["report", &name, "--json", "-n", "100"])
+        .args(["report", recording, "--json"])
+        .args(options)
         .stdin(Stdio::null())
         .output()?;
-    ensure!(report.status.success(), "no report of {name}");
-    std::fs::write(&functions, &report.stdout)?;
-    Ok([page, functions])
+    ensure!(report.status.success(), "no report of {recording}");
+    std::fs::write(output, &report.stdout)?;
+    Ok(())
 }
 
 fn run_viperf(arguments: &[&str], output: &Path) -> Result<()> {

@@ -39,6 +39,8 @@ pub(super) fn check() -> Result<()> {
 pub(super) struct Written<'a> {
     pub(super) page: &'a Path,
     pub(super) folded: &'a Path,
+    /// What `viperf report --json` says of the same file, all of it.
+    pub(super) report: &'a Path,
     /// What `viperf report --source --json` says of a file whose text the page has.
     pub(super) source: &'a Path,
     /// A page of stacks that take the GIL, and what `viperf report --json` says of the same stacks.
@@ -57,6 +59,7 @@ pub(super) fn test_in_browser(written: &Written<'_>) -> Result<()> {
         ("VIPERF_PICTURES", pictures.canonicalize()?),
         ("VIPERF_PAGE", written.page.canonicalize()?),
         ("VIPERF_FOLDED", written.folded.canonicalize()?),
+        ("VIPERF_REPORT", written.report.canonicalize()?),
         ("VIPERF_SOURCE_JSON", written.source.canonicalize()?),
         ("VIPERF_GIL_PAGE", gil.canonicalize()?),
         ("VIPERF_GIL_JSON", functions.canonicalize()?),
