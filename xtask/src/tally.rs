@@ -36,8 +36,9 @@ impl Tally {
         }
     }
 
-    /// A stage that could not run to its end, with its reason, of which the first line is its name at the end.
+    /// A stage that could not run to its end, with its reason: whole now, shortened at the end, where its first line is its name.
     pub(crate) fn fail(&mut self, why: &str) {
+        say(why);
         self.failed += 1;
         let mut lines = why.lines();
         let name = lines.next().unwrap_or_default().to_owned();
