@@ -20,6 +20,8 @@ enum {
 	LARGEST_FUNCTION = 1 << 20,
 	/* How far below a frame its callees' saved registers are looked for, and how large it is at most. */
 	SAVED_REGISTER_WORDS = 256,
+	/* So many words for all frames of a sample: a stack made for it could have 256 tried in each of 1,024. */
+	MOST_TRIED_WORDS = 2048,
 	LARGEST_FRAME = 1 << 20,
 };
 
@@ -174,8 +176,9 @@ __noinline int try_saved_register(u32 rule, u32 words_below)
 	struct scratch *s = find_scratch();
 	u64 value, place;
 
-	if (!s)
+	if (!s || s->native.tried_words >= MOST_TRIED_WORDS)
 		return NO_MORE_WORDS;
+	s->native.tried_words++;
 	place = s->native.sp - 16 - 8 * (u64)words_below;
 	if (place < s->registers.by_position[SAVED_SP] || place > s->native.sp || read_user(&value, sizeof(value), place))
 		return NO_MORE_WORDS;

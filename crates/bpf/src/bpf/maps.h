@@ -161,6 +161,8 @@ struct native_walk {
 	u32 guessed_leaf;
 	/* Frames before the way was lost first; 0: it was not. */
 	u32 certain_frames;
+	/* Words of the stack that were tried for a register, in all frames. */
+	u32 tried_words;
 	/* Why the walk ended too early, or 0. */
 	u32 end_reason;
 	/* Frames that were overwritten, and the CFA of the last of them. */
