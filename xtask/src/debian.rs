@@ -17,10 +17,10 @@ pub(crate) const BUILD: [&str; 7] = [
     "zlib1g-dev",
 ];
 
-/// What the tests need: a Python, the kernel's own list of BPF objects, `nm`, gdb and a C++ compiler as oracles, BOLT to
+/// What the tests need: a Python, the kernel's own list of BPF objects, `nm`, gdb (with the names in libc) and a C++ compiler as oracles, BOLT to
 /// reorder a libpython; to build interpreters: musl, libraries that CPython uses, Debian's keys; QEMU for other kernels; a
 /// terminal that a program can type on and read, and the shells that complete a command.
-pub(crate) const TEST: [&str; 17] = [
+pub(crate) const TEST: [&str; 18] = [
     "binutils",
     "bolt-16",
     "bpftool",
@@ -28,6 +28,7 @@ pub(crate) const TEST: [&str; 17] = [
     "fish",
     "g++",
     "gdb",
+    "libc6-dbg",
     "libffi-dev",
     "libsqlite3-dev",
     "libssl-dev",

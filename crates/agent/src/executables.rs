@@ -84,8 +84,10 @@ pub(crate) struct Executable {
     /// After it found no room for them: how long it waited until it tried again.
     pause: Option<Duration>,
     instructions: Instructions,
-    /// When a process last had it mapped, as far as was looked.
-    last_mapped: Instant,
+    /// When it was opened: from then on its inode's number has no other owner.
+    opened: Instant,
+    /// Since when no process has it mapped, as far as was looked.
+    unmapped_since: Option<Instant>,
 }
 
 /// The executables of a recording that are mapped, or were a short time ago, by the number that the kernel puts into frames.
@@ -119,7 +121,7 @@ impl Executables {
     fn touch(&mut self, identity: Identity) -> Option<u32> {
         let number = self.numbers.get(&identity).copied()?;
         if let Some(known) = self.find_mut(number) {
-            known.last_mapped = Instant::now();
+            known.unmapped_since = None;
         }
         Some(number)
     }
@@ -131,8 +133,13 @@ impl Executables {
         age: Duration,
     ) -> Option<u32> {
         let identity = identify(mapping)?;
-        if let Some(number) = self.touch(identity) {
-            return Some(number);
+        let held = self.numbers.get(&identity);
+        if let Some(held) = held.and_then(|number| self.find(*number)) {
+            // Its inode's number can have had another owner when the mapping was made.
+            let is_same = identity == Identity::Vdso
+                || held.opened.elapsed() > age
+                || viperf_process::is_unchanged_for(&held.file, age);
+            return is_same.then(|| self.touch(identity)).flatten();
         }
         let file = match identity {
             Identity::Vdso => copy_of_vdso().ok()?,
@@ -285,7 +292,8 @@ fn look_at(file: File, path: &Path, root: Option<SearchRoot>) -> Executable {
         was_evicted: false,
         pause: None,
         instructions: Instructions::Settled,
-        last_mapped: Instant::now(),
+        opened: Instant::now(),
+        unmapped_since: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the kernel recorded of the executable mappings of processes that have just begun to run a program. A process can be
 //! gone, or run another program, before anybody has read its mappings; its samples are finished from this.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use viperf_process::{Mapping, parse_recorded_path};
 use viperf_sample::{MappingRecord, RecordedChange, RecordedMapping};
@@ -13,6 +13,9 @@ const LONGEST_AGE_NS: u64 = 2_000_000_000;
 /// Who has mapped more lives long enough to be read.
 const MOST_RECORDS: usize = 1024;
 
+/// Of all processes together.
+const MOST_BYTES: usize = 16 << 20;
+
 /// A mapping, and when it was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PastMapping {
@@ -20,10 +23,40 @@ pub(crate) struct PastMapping {
     pub(crate) time_ns: u64,
 }
 
-/// The records of each process, oldest first.
+/// The records of each process.
 #[derive(Debug, Default)]
 pub(crate) struct MappingHistory {
-    by_pid: HashMap<u32, Vec<(u64, RecordedChange)>>,
+    by_pid: HashMap<u32, Known>,
+}
+
+/// The records of one process, oldest first.
+#[derive(Debug, Default)]
+struct Known {
+    records: Vec<(u64, RecordedChange)>,
+    bytes: usize,
+}
+
+impl Known {
+    fn newest_ns(&self) -> u64 {
+        self.records.last().map_or(0, |(time_ns, _)| *time_ns)
+    }
+
+    fn add(&mut self, record: MappingRecord) {
+        self.bytes += bytes_of(&record.change);
+        // Records of another CPU can come later.
+        let place = self
+            .records
+            .partition_point(|(time_ns, _)| *time_ns <= record.time_ns);
+        self.records.insert(place, (record.time_ns, record.change));
+    }
+}
+
+/// Part of a mapping: its first address is the key.
+struct Part<'a> {
+    end: u64,
+    file_offset: u64,
+    mapped: &'a RecordedMapping,
+    time_ns: u64,
 }
 
 impl MappingHistory {
@@ -31,76 +64,126 @@ impl MappingHistory {
     /// now is known any longer.
     pub(crate) fn note(&mut self, records: Vec<MappingRecord>, are_some_lost: bool, now_ns: u64) {
         self.by_pid.retain(|_, known| {
-            let is_young =
-                |(time_ns, _): &(u64, _)| now_ns.saturating_sub(*time_ns) < LONGEST_AGE_NS;
-            known.len() <= MOST_RECORDS && known.last().is_some_and(is_young)
+            known.records.len() <= MOST_RECORDS
+                && now_ns.saturating_sub(known.newest_ns()) < LONGEST_AGE_NS
         });
+        self.make_room();
         for record in records {
-            let known = self.by_pid.entry(record.pid).or_default();
-            // Records of another CPU can come later.
-            let place = known.partition_point(|(time_ns, _)| *time_ns <= record.time_ns);
-            known.insert(place, (record.time_ns, record.change));
+            self.by_pid.entry(record.pid).or_default().add(record);
         }
         if are_some_lost {
             self.by_pid.clear();
         }
     }
 
+    /// Lets the longest silent go where there is too much.
+    fn make_room(&mut self) {
+        let mut bytes: usize = self.by_pid.values().map(|known| known.bytes).sum();
+        if bytes <= MOST_BYTES {
+            return;
+        }
+        let mut by_age: Vec<(u64, u32)> = self
+            .by_pid
+            .iter()
+            .map(|(pid, known)| (known.newest_ns(), *pid))
+            .collect();
+        by_age.sort_unstable();
+        for (_, pid) in by_age {
+            if bytes <= MOST_BYTES / 2 {
+                return;
+            }
+            bytes -= self.by_pid.remove(&pid).map_or(0, |known| known.bytes);
+        }
+    }
+
     /// A process has been made: what is older was its number's last owner's.
     pub(crate) fn begin(&mut self, pid: u32, time_ns: u64) {
         if let Some(known) = self.by_pid.get_mut(&pid) {
-            known.retain(|(recorded_ns, _)| *recorded_ns >= time_ns);
+            known
+                .records
+                .retain(|(recorded_ns, _)| *recorded_ns >= time_ns);
+            let changes = known.records.iter().map(|(_, change)| change);
+            known.bytes = changes.map(bytes_of).sum();
         }
     }
 
     /// The executable mappings of a process at a time, by address; `None` if its program began before what is known.
     pub(crate) fn mappings_at(&self, pid: u32, time_ns: u64) -> Option<Vec<PastMapping>> {
-        let known = self.by_pid.get(&pid)?;
+        let known = &self.by_pid.get(&pid)?.records;
         let until = known.partition_point(|(recorded_ns, _)| *recorded_ns <= time_ns);
         let known = known.get(..until)?;
         let exec = known
             .iter()
             .rposition(|(_, change)| *change == RecordedChange::Exec)?;
-        let mut mappings: Vec<PastMapping> = Vec::new();
+        let mut parts = BTreeMap::new();
         for (time_ns, change) in known.get(exec..)? {
             if let RecordedChange::Mapped(mapped) = change {
-                mappings = mappings
-                    .into_iter()
-                    .flat_map(|older| parts_beside(older, mapped.start, mapped.end))
-                    .collect();
-                let mapping = mapping_of(mapped);
-                let time_ns = *time_ns;
-                mappings.push(PastMapping { mapping, time_ns });
+                take_out(&mut parts, mapped.start, mapped.end);
+                let part = Part {
+                    end: mapped.end,
+                    file_offset: mapped.file_offset,
+                    mapped,
+                    time_ns: *time_ns,
+                };
+                parts.insert(mapped.start, part);
             }
         }
-        mappings.sort_by_key(|one| one.mapping.start);
-        Some(mappings)
+        let whole = |(start, part): (u64, Part<'_>)| PastMapping {
+            mapping: mapping_of(start, &part),
+            time_ns: part.time_ns,
+        };
+        Some(parts.into_iter().map(whole).collect())
     }
 }
 
-/// What is left of a mapping once another one has taken the range.
-fn parts_beside(older: PastMapping, start: u64, end: u64) -> Vec<PastMapping> {
-    let PastMapping { mapping, time_ns } = older;
-    let part = |first: u64, last: u64| PastMapping {
-        mapping: Mapping {
-            start: first,
-            end: last,
-            file_offset: mapping.file_offset.wrapping_add(first - mapping.start),
-            ..mapping.clone()
-        },
-        time_ns,
+fn bytes_of(change: &RecordedChange) -> usize {
+    let path = match change {
+        RecordedChange::Exec => 0,
+        RecordedChange::Mapped(mapped) => mapped.path.len(),
     };
-    let below = (mapping.start < start).then(|| part(mapping.start, mapping.end.min(start)));
-    let above = (mapping.end > end).then(|| part(mapping.start.max(end), mapping.end));
-    below.into_iter().chain(above).collect()
+    size_of::<(u64, RecordedChange)>() + path
 }
 
-fn mapping_of(recorded: &RecordedMapping) -> Mapping {
+/// Leaves of the mappings what lies outside a range that another one takes.
+fn take_out(parts: &mut BTreeMap<u64, Part<'_>>, start: u64, end: u64) {
+    if start >= end {
+        return;
+    }
+    let above = |from: u64, part: &Part<'_>| part.file_offset.wrapping_add(end - from);
+    if let Some((first, below)) = parts.range_mut(..start).next_back()
+        && below.end > start
+    {
+        let rest = (below.end > end).then(|| Part {
+            file_offset: above(*first, below),
+            ..*below
+        });
+        below.end = start;
+        parts.extend(rest.map(|rest| (end, rest)));
+    }
+    let within: Vec<u64> = parts.range(start..end).map(|(first, _)| *first).collect();
+    for first in within {
+        if let Some(part) = parts.remove(&first)
+            && part.end > end
+        {
+            let file_offset = above(first, &part);
+            parts.insert(
+                end,
+                Part {
+                    file_offset,
+                    ..part
+                },
+            );
+        }
+    }
+}
+
+fn mapping_of(start: u64, part: &Part<'_>) -> Mapping {
+    let recorded = part.mapped;
     let (path, deleted) = parse_recorded_path(&recorded.path);
     Mapping {
-        start: recorded.start,
-        end: recorded.end,
-        file_offset: recorded.file_offset,
+        start,
+        end: part.end,
+        file_offset: part.file_offset,
         readable: true,
         writable: false,
         executable: true,
@@ -195,6 +278,49 @@ mod tests {
                 (190, 250, 1900)
             ]
         );
+    }
+
+    #[test]
+    fn however_many_processes_map_the_history_is_bounded_and_the_newest_are_kept() {
+        let mut history = MappingHistory::default();
+        for pid in 1..=MOST_BYTES as u32 / 1000 {
+            let time = u64::from(pid);
+            history.note(vec![exec(pid, time), mapped(pid, time, 1, 2)], false, time);
+            let bytes: usize = history.by_pid.values().map(|known| known.bytes).sum();
+            assert!(bytes <= MOST_BYTES + 1000);
+            assert_eq!(at(&history, pid, time), Some(vec![(1, 2, 10)]));
+            let path = vec![b'a'; 3000];
+            if let Some(known) = history.by_pid.get_mut(&pid) {
+                // As a mapping of a long path, made in one go.
+                let change = RecordedChange::Mapped(RecordedMapping {
+                    start: 7,
+                    end: 8,
+                    path,
+                    ..RecordedMapping::default()
+                });
+                known.add(MappingRecord {
+                    pid,
+                    time_ns: time,
+                    change,
+                });
+            }
+        }
+        assert!(history.by_pid.len() > 1000);
+        assert_eq!(at(&history, 1, 10), None);
+    }
+
+    #[test]
+    fn a_thousand_mappings_are_told_as_fast_as_they_were_made() {
+        let mut history = MappingHistory::default();
+        let many = (1..MOST_RECORDS as u64).map(|at| mapped(1, at, at * 10, at * 10 + 10));
+        let records = [exec(1, 0)].into_iter().chain(many).collect();
+        history.note(records, false, 5);
+        for _ in 0..1000 {
+            assert_eq!(
+                history.mappings_at(1, 5000).map(|all| all.len()),
+                Some(MOST_RECORDS - 1)
+            );
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use viperf_abi::{Configuration, Lost, SampleRecord, limit::THREAD_NAME_BYTES};
+use viperf_abi::{Configuration, Lost, SampleRecord, Word, limit::THREAD_NAME_BYTES};
 use viperf_sample::Sampler;
 
 use crate::{
@@ -323,9 +323,18 @@ impl<'run> Recorder<'run> {
         self.recording
             .forget_departed(|epoch| awaited.contains(&epoch), &self.sampler);
         let deferred = self.deferred.iter().flat_map(|one| &one.awaits);
+        let uncaptured = self.uncaptured.values();
         let files = || {
             let mappings = deferred.clone().flat_map(|awaits| awaits.mappings.iter());
-            mappings.map(|mapping| mapping.executable).collect()
+            let words = uncaptured
+                .clone()
+                .flat_map(|(_, sections)| &sections.native);
+            let of_frames = words.filter_map(|word| match Word::decode(*word) {
+                Word::Native { executable, .. } => Some(executable),
+                _ => None,
+            });
+            let of_mappings = mappings.map(|mapping| mapping.executable);
+            of_mappings.chain(of_frames).collect()
         };
         let most = self.options.memory_shares().executables;
         self.recording.let_files_go(most, files, &mut self.sampler);

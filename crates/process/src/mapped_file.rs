@@ -59,21 +59,28 @@ pub fn open_mapped_file(pid: Pid, mapping: &Mapping) -> Result<File, ProcessErro
 /// (`st_ctime`, which nobody sets at will).
 #[must_use]
 pub fn open_file_of_departed(mapping: &Mapping, age: Duration) -> Option<File> {
-    let mapped = SystemTime::now().checked_sub(age)?;
-    let mapped = mapped.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    let latest = mapped.checked_sub(CHANGE_TIME_LAG)?;
-    let is_older = |metadata: &fs::Metadata| {
-        let seconds = u64::try_from(metadata.ctime()).unwrap_or(u64::MAX);
-        let nanoseconds = u32::try_from(metadata.ctime_nsec()).unwrap_or(u32::MAX);
-        (seconds, nanoseconds) < (latest.as_secs(), latest.subsec_nanos())
-    };
     if mapping.deleted || !mapping.path.is_absolute() {
         return None;
     }
     open_regular(&mapping.path, |metadata| {
-        is_mapped_file(metadata, mapping) && is_older(metadata)
+        is_mapped_file(metadata, mapping) && is_unchanged(metadata, age)
     })
     .ok()?
+}
+
+/// Whether an open file has not changed for so long: the owner that its inode's number had then is this file.
+#[must_use]
+pub fn is_unchanged_for(file: &File, age: Duration) -> bool {
+    file.metadata()
+        .is_ok_and(|metadata| is_unchanged(&metadata, age))
+}
+
+fn is_unchanged(metadata: &fs::Metadata, age: Duration) -> bool {
+    let then = SystemTime::now().checked_sub(age + CHANGE_TIME_LAG);
+    let then = then.and_then(|then| then.duration_since(SystemTime::UNIX_EPOCH).ok());
+    let seconds = u64::try_from(metadata.ctime()).unwrap_or(u64::MAX);
+    let nanoseconds = u32::try_from(metadata.ctime_nsec()).unwrap_or(u32::MAX);
+    then.is_some_and(|then| (seconds, nanoseconds) < (then.as_secs(), then.subsec_nanos()))
 }
 
 /// Times of changes are those of the last tick of the kernel's clock, which ticks a hundred times a second at least.
@@ -112,11 +119,21 @@ fn open_regular(path: &Path, accept: impl Fn(&fs::Metadata) -> bool) -> io::Resu
     if !metadata.is_file() || !accept(&metadata) {
         return Ok(None);
     }
-    match File::open(format!("/proc/self/fd/{}", handle.as_raw_fd())) {
+    match open_named(&handle) {
         Ok(file) => Ok(Some(file)),
         Err(error) if is_out_of_descriptors(&error) => Err(error),
         Err(_gone_or_refused) => Ok(None),
     }
+}
+
+/// Opens for reading the regular file that an `O_PATH` descriptor names.
+///
+/// Whoever holds a lease on the file makes others wait for 45 seconds, except those that ask not to wait (fcntl(2)).
+pub(crate) fn open_named(handle: &File) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(format!("/proc/self/fd/{}", handle.as_raw_fd()))
 }
 
 /// Our own limit, not a fact about the target.
@@ -261,6 +278,24 @@ mod tests {
         ] {
             assert!(open_file_of_departed(&another, Duration::ZERO).is_none());
         }
+    }
+
+    #[test]
+    fn a_lease_on_a_file_makes_nobody_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("leased");
+        fs::write(&path, b"contents").unwrap();
+        let holder = OpenOptions::new().write(true).open(&path).unwrap();
+        // SAFETY: the descriptor is open, and the call has no pointers.
+        let leased = unsafe { libc::fcntl(holder.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) };
+        if leased != 0 {
+            eprintln!("skipped: no leases here: {}", io::Error::last_os_error());
+            return;
+        }
+        // The signal that tells the holder would end this process.
+        // SAFETY: the disposition of a signal that nothing here uses is changed to be ignored.
+        unsafe { libc::signal(libc::SIGIO, libc::SIG_IGN) };
+        assert!(open_regular(&path, |_| true).unwrap().is_none());
     }
 
     #[test]

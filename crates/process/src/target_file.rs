@@ -11,7 +11,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::{Pid, living_thread::find_living_thread, read_start_time};
+use crate::{Pid, living_thread::find_living_thread, mapped_file::open_named, read_start_time};
 
 /// Reads a regular file of at most `limit` bytes by the name that the process has for it, and when it was changed last.
 ///
@@ -33,7 +33,7 @@ pub fn read_file_of(pid: Pid, path: &Path, limit: u64) -> Option<(Vec<u8>, Syste
         return None;
     }
     // The first descriptor only names the file; this one opens that very file.
-    let file = File::open(format!("/proc/self/fd/{}", found.as_raw_fd())).ok()?;
+    let file = open_named(&found).ok()?;
     let mut bytes = Vec::new();
     file.take(limit).read_to_end(&mut bytes).ok()?;
     Some((bytes, metadata.modified().ok()?))

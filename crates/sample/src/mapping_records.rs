@@ -11,6 +11,8 @@ use crate::{SampleError, memory_map::MemoryMap, perf_event};
 /// Pages of a ring of mapping records, a power of two: 64 KiB hold about 600 of them.
 const RING_PAGES: usize = 16;
 const PAGE: usize = 4096;
+/// With the longest path (`PATH_MAX`), and what stands around it.
+const LARGEST_RECORD: usize = PAGE + 256;
 
 /// What a process did to its executable mappings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +91,9 @@ impl MappingRecords {
         let data = data.get(..RING_PAGES * PAGE / 8).unwrap_or(data);
         let end = head.load(Ordering::Acquire);
         let mut position = tail.load(Ordering::Relaxed);
+        // The kernel tells of a loss in front of the next record that fits: none has come yet to a ring that is full.
+        let waiting = usize::try_from(end.saturating_sub(position)).unwrap_or(usize::MAX);
+        changes.lost |= waiting > RING_PAGES * PAGE - LARGEST_RECORD;
         while position < end {
             // struct perf_event_header: type u32, misc u16, size u16.
             let size = word(data, position) >> 48;

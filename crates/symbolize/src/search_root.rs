@@ -5,7 +5,7 @@ use std::fs::File;
 use std::hash::{Hash, Hasher};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -135,7 +135,12 @@ fn open_handle(handle: OwnedFd) -> io::Result<File> {
     if !metadata.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
-    File::open(format!("/proc/self/fd/{}", handle.as_raw_fd()))
+    // A lease that somebody holds on the file makes nobody wait who asks not to (fcntl(2)).
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    File::options()
+        .read(true)
+        .custom_flags(flags)
+        .open(format!("/proc/self/fd/{}", handle.as_raw_fd()))
 }
 
 /// `path` without the `/` it starts with and without `..`, for a path of the target that is put behind another one.

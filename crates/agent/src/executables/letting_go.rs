@@ -37,6 +37,12 @@ pub(crate) struct LetGo {
     pub(crate) row_table: Option<u32>,
 }
 
+/// Its rows are being made.
+fn is_busy(executable: &Executable) -> bool {
+    matches!(executable.rows, RowState::Building { .. })
+        || executable.instructions == Instructions::Asked
+}
+
 impl Executables {
     /// How many there are and were.
     pub(crate) fn counts(&self) -> ExecutableCounts {
@@ -60,23 +66,17 @@ impl Executables {
         }
         self.next_look = Some(now + INTERVAL);
         let mapped = mapped();
-        for number in &mapped {
-            if let Some(executable) = self.all.get_mut(number) {
-                executable.last_mapped = now;
+        let mut over: Vec<(Instant, u32)> = Vec::new();
+        for (number, executable) in &mut self.all {
+            if mapped.contains(number) {
+                executable.unmapped_since = None;
+                continue;
+            }
+            let since = *executable.unmapped_since.get_or_insert(now);
+            if !is_busy(executable) && now.saturating_duration_since(since) >= GRACE {
+                over.push((since, *number));
             }
         }
-        let is_over = |executable: &Executable| {
-            let is_busy = matches!(executable.rows, RowState::Building { .. })
-                || executable.instructions == Instructions::Asked;
-            !is_busy && now.saturating_duration_since(executable.last_mapped) >= GRACE
-        };
-        let over = self
-            .all
-            .iter()
-            .filter(|(_, executable)| is_over(executable));
-        let mut over: Vec<(Instant, u32)> = over
-            .map(|(number, executable)| (executable.last_mapped, *number))
-            .collect();
         over.sort_unstable();
         let surplus = self.all.len() - most * KEPT.0 / KEPT.1;
         over.truncate(surplus);
@@ -103,6 +103,8 @@ mod tests {
         path::Path,
         sync::{Arc, Weak},
     };
+
+    use viperf_process::Mapping;
 
     use super::super::{Identity, look_at};
     use super::*;
@@ -138,11 +140,11 @@ mod tests {
             let newest = all.last().map(|(number, ..)| *number);
             let mapped = || HashSet::from_iter([Some(always), newest].into_iter().flatten());
             executables.let_go(now, MOST, mapped);
-            assert!(executables.all.len() <= MOST + 1);
+            assert!(executables.all.len() <= MOST + 2);
             assert_eq!(executables.all.len(), executables.numbers.len());
         }
         let held = all.iter().filter(|(.., file)| file.strong_count() > 0);
-        assert!(held.count() <= MOST + 1, "descriptors");
+        assert!(held.count() <= MOST + 2, "descriptors");
         assert!(executables.find(always).is_some());
         let ExecutableCounts { open, let_go } = executables.counts();
         assert_eq!((open + let_go, let_go > 1900), (2000, true));
@@ -159,8 +161,10 @@ mod tests {
     fn what_comes_again_has_another_number() {
         let mut executables = Executables::default();
         let (first, identity, _) = add(&mut executables, 7);
-        let later = Instant::now() + GRACE;
-        let let_go = executables.let_go(later, 0, HashSet::new);
+        let now = Instant::now();
+        // Nobody has mapped it for as long as was looked, which is not long.
+        assert!(executables.let_go(now, 0, HashSet::new).is_empty());
+        let let_go = executables.let_go(now + GRACE, 0, HashSet::new);
         let row_table = None;
         assert_eq!(
             let_go,
@@ -174,6 +178,35 @@ mod tests {
         let second = executables.insert(identity, again).unwrap();
         assert_ne!(second, first);
         assert!(executables.find(first).is_none());
+    }
+
+    #[test]
+    fn a_process_that_is_gone_had_another_file_if_this_one_came_to_its_number_later() {
+        let mut executables = Executables::default();
+        let (number, identity, _) = add(&mut executables, 9);
+        let Identity::File { device, inode } = identity else {
+            unreachable!("it is a file");
+        };
+        let mapping = Mapping {
+            start: 0x1000,
+            end: 0x2000,
+            file_offset: 0,
+            readable: true,
+            writable: false,
+            executable: true,
+            shared: false,
+            device,
+            inode,
+            path: "/usr/lib/lib9.so".into(),
+            deleted: false,
+        };
+        // The file was made and opened just now, the mapping long ago.
+        let long_ago = Duration::from_secs(3600);
+        assert_eq!(executables.find_or_open_departed(&mapping, long_ago), None);
+        // It was held when the mapping was made.
+        let now = Duration::ZERO;
+        let found = executables.find_or_open_departed(&mapping, now);
+        assert_eq!(found, Some(number));
     }
 
     #[test]

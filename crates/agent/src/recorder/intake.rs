@@ -35,6 +35,16 @@ struct Walked {
     python: Option<u32>,
 }
 
+impl Walked {
+    /// Whether it has come farther than another walk of the same sample.
+    fn is_better_than(&self, other: &Self) -> bool {
+        let (new, old) = (&self.finished, &other.finished);
+        new.is_whole
+            || new.awaits.is_some()
+            || new.sections.native.len() > old.sections.native.len()
+    }
+}
+
 /// The mappings of a deferred sample are all known.
 fn lacks_only_a_row(native: &[u64]) -> bool {
     let has = |reason| {
@@ -271,9 +281,13 @@ impl Recorder<'_> {
         let lacks_mapping = |walked: &Walked| walked.finished.lacks_mapping;
         if walked.as_ref().is_none_or(lacks_mapping) {
             let recorded = self.find_recorded(&deferred.sample);
-            walked = recorded
-                .map(|known| self.walk_among(&deferred, known))
-                .or(walked);
+            let by_records = recorded.map(|known| self.walk_among(&deferred, known));
+            walked = match (by_records, walked) {
+                (Some(by_records), Some(walked)) if !by_records.is_better_than(&walked) => {
+                    Some(walked)
+                }
+                (by_records, walked) => by_records.or(walked),
+            };
         }
         let Some(walked) = walked else {
             self.define_stack(&deferred.sample, &deferred.sections);
