@@ -31,6 +31,9 @@ use crate::{
 
 /// Records wait in the ring so long at most; events of processes do not wait. A poll that brings little costs 70 µs of CPU time.
 const POLL: Duration = Duration::from_millis(100);
+/// Somebody waits for the first sample; a target that sleeps has none for long.
+const FIRST_POLL: Duration = Duration::from_millis(10);
+const BEGINNING: Duration = Duration::from_secs(1);
 /// How often every target is looked after, whether it still lives.
 const ROLL_CALL: Duration = Duration::from_secs(5);
 /// How often the caller is told how it stands.
@@ -306,9 +309,11 @@ impl<'run> Recorder<'run> {
     /// How long to wait for records: not beyond the end.
     fn next_poll(&self) -> Duration {
         let left = |duration: Duration| duration.saturating_sub(self.sampling_since.elapsed());
+        let is_beginning = self.first_sample.is_none() && self.sampling_since.elapsed() < BEGINNING;
+        let poll = if is_beginning { FIRST_POLL } else { POLL };
         self.options
             .duration
-            .map_or(POLL, |duration| POLL.min(left(duration)))
+            .map_or(poll, |duration| poll.min(left(duration)))
     }
 
     fn hand_over(&mut self) {
