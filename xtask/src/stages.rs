@@ -131,35 +131,17 @@ fn run_stage(stage: Stage, tally: &mut Tally) -> Result<()> {
             tally.check("build", &[]);
         }
         Stage::Unit => {
-            // `--show-output` lets a test that passes because it cannot run here say so.
-            let mut test = cargo();
-            test.args([
-                "test",
-                "--workspace",
-                "--exclude",
-                "viperf-e2e",
-                "--no-fail-fast",
-                "--",
-                "--show-output",
-            ]);
-            if let Some(python) = consumers::find_python().or_else(python::find_with_packages) {
-                test.env("VIPERF_TEST_PYTHON", python);
-            }
-            if let Some(modules) = consumers::find_node_modules() {
-                test.env("VIPERF_TEST_NODE_MODULES", modules);
-            }
-            run_tests(&mut test, tally)?;
+            run_tests_twice(
+                || unit(&[], &["--no-fail-fast", "--", "--show-output"]),
+                unit_alone,
+                tally,
+            )?;
             run_tests(
                 cargo().args(["test", "--package", "viperf-e2e", "--lib"]),
                 tally,
             )?;
         }
-        Stage::E2e => {
-            let before = tally.failures().len();
-            run_tests(&mut end_to_end(), tally)?;
-            let failed = tally.failures().iter().skip(before).cloned().collect();
-            run_again(failed, tally)?;
-        }
+        Stage::E2e => run_tests_twice(end_to_end, end_to_end_alone, tally)?,
         Stage::Vm => vm::run(&vm::Kernel::ALL, tally)?,
     }
     Ok(())
@@ -173,19 +155,61 @@ fn end_to_end() -> Command {
     test
 }
 
-/// Live programs are sampled beside each other, on few cores: what failed among others is given the machine to itself,
-/// once. What fails then has failed; what passes is named at the end.
-fn run_again(failed: Vec<String>, tally: &mut Tally) -> Result<()> {
+/// The tests of all crates but those of live programs, less the crates `without`.
+fn unit(without: &[&str], words: &[&str]) -> Command {
+    let mut test = cargo();
+    test.args(["test", "--workspace", "--exclude", "viperf-e2e"]);
+    for name in without {
+        test.args(["--exclude", name]);
+    }
+    // `--show-output` lets a test that passes because it cannot run here say so.
+    test.args(words);
+    if let Some(python) = consumers::find_python().or_else(python::find_with_packages) {
+        test.env("VIPERF_TEST_PYTHON", python);
+    }
+    if let Some(modules) = consumers::find_node_modules() {
+        test.env("VIPERF_TEST_NODE_MODULES", modules);
+    }
+    test
+}
+
+/// Some of these wait for other programs: an interpreter, gdb, a browser. What fuzzing finds stays found: its inputs are
+/// others each time.
+fn unit_alone(name: &str) -> Command {
+    unit(&["viperf-fuzz"], &["--no-fail-fast", "--", "--exact", name])
+}
+
+/// Live programs are sampled beside each other, on few cores.
+fn end_to_end_alone(name: &str) -> Command {
+    let mut test = end_to_end();
+    test.args(["--", "--exact", name])
+        // The document is of the whole run.
+        .env_remove("VIPERF_WRITE_COVERAGE");
+    test
+}
+
+/// Runs tests; what failed among others is given the machine to itself, once. What fails then has failed; what passes is
+/// named at the end.
+fn run_tests_twice(
+    all: impl Fn() -> Command,
+    alone: impl Fn(&str) -> Command,
+    tally: &mut Tally,
+) -> Result<()> {
+    let before = tally.failures().len();
+    run_tests(&mut all(), tally)?;
+    let failed: Vec<String> = tally.failures().iter().skip(before).cloned().collect();
     if failed.len() > MOST_AGAIN {
         return Ok(());
     }
     for name in failed {
         say(&format!("again, alone: {name}"));
-        let mut test = end_to_end();
-        test.args(["--", "--exact", &name])
-            // The document is of the whole run.
-            .env_remove("VIPERF_WRITE_COVERAGE");
-        if command::stream(&mut test, |line| tally.read_line_again(line))? {
+        // A runner that has no such test ends well, too.
+        let mut was_run = false;
+        let ended_well = command::stream(&mut alone(&name), |line| {
+            was_run |= line == format!("test {name} ... ok");
+            tally.read_line_again(line);
+        })?;
+        if ended_well && was_run {
             tally.passed_alone(&name);
         }
     }

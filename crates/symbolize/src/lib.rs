@@ -37,7 +37,7 @@
 //! The tables are kept for the next call, lines are looked up anew. So lines are on by default, and inlined functions
 //! are not because of the frames that they add.
 //! Files that were used are kept open as long as they hold no more than [`Options::largest_cache`] together.
-//! The figures are from `cargo run --release --example measure`.
+//! The figures are from `cargo run --release -p viperf-symbolize --example time_symbols`.
 //!
 //! The files read here belong to the profiled program and are hostile: what goes wrong, a panic of the DWARF parser
 //! included, costs this file's names or lines, never the profile. Tables and sections are read one by one, each with a

@@ -50,15 +50,14 @@ async function readFirefox() {
   // It keeps its sessions in a folder.
   const home = fs.mkdtempSync(path.join(os.tmpdir(), "viperf-firefox-"));
   const env = { ...process.env, HOME: home, PROFILER_CLI_SESSION_DIR: home };
-  // By itself: `load` gives its daemon up after half a second, which a busy machine does not have.
-  const daemon = spawn(process.execPath, [program, "--daemon", file, "--session", "viperf"], { env, stdio: "ignore" });
   const run = (...words) => {
     const command = [program, ...words, "--json", "--session", "viperf"];
     const options = { env, encoding: "utf8", stdio: "pipe", maxBuffer: 1 << 28 };
     return JSON.parse(execFileSync(process.execPath, command, options));
   };
+  const daemon = new Daemon(program, env);
   try {
-    const { threads } = await untilReady(() => run("thread", "list", "--limit", "0"));
+    const { threads } = await daemon.whenReady(() => run("thread", "list", "--limit", "0"));
     let [samples, needleSamples, markers, cpuMs] = [0, 0, 0, 0];
     for (const { threadHandle } of threads) {
       run("thread", "select", threadHandle);
@@ -71,20 +70,62 @@ async function readFirefox() {
     for (const thread of threads) cpuMs += thread.cpuMs;
     return { samples, needle_samples: needleSamples, markers, threads: threads.length, cpu_ms: cpuMs };
   } finally {
-    daemon.kill();
+    daemon.end();
     fs.rmSync(home, { recursive: true, force: true });
   }
 }
 
-// The answer to a question that fails until the profile is loaded.
-async function untilReady(ask) {
-  for (let left = 100; ; left -= 1) {
-    try {
-      return ask();
-    } catch (error) {
-      if (left === 0) throw error;
-      await new Promise((done) => setTimeout(done, 300));
+// profiler-cli's process that holds the profile, started by itself: `load` gives it up after half a second, which a busy
+// machine does not have.
+class Daemon {
+  constructor(program, env) {
+    this.words = [program, "--daemon", file, "--session", "viperf"];
+    this.env = env;
+    this.start();
+  }
+
+  start() {
+    // What it says goes into its log as soon as it has one.
+    const log = fs.openSync(this.path("viperf.log"), "a");
+    this.process = spawn(process.execPath, this.words, { env: this.env, stdio: ["ignore", log, log] });
+    fs.closeSync(log);
+  }
+
+  path(name) {
+    return path.join(this.env.PROFILER_CLI_SESSION_DIR, name);
+  }
+
+  said() {
+    return fs.readFileSync(this.path("viperf.log"), "utf8");
+  }
+
+  // The answer to a question that fails until the profile is loaded. A daemon that ends before, or whose session a client
+  // has cleared away because it did not answer at once, is started again, twice.
+  async whenReady(ask) {
+    let starts = 1;
+    for (let left = 300; ; left -= 1) {
+      try {
+        return ask();
+      } catch (error) {
+        if (left === 0) throw new Error(`${error.message}\nthe daemon said: ${this.said()}`);
+        await new Promise((done) => setTimeout(done, 300));
+      }
+      if (this.isLost() && starts < 3) {
+        starts += 1;
+        this.end();
+        fs.rmSync(this.path("viperf.log"));
+        this.start();
+      }
     }
+  }
+
+  isLost() {
+    const hasEnded = this.process.exitCode !== null || this.process.signalCode !== null;
+    return hasEnded || (this.said().includes("Daemon ready") && !fs.existsSync(this.path("viperf.json")));
+  }
+
+  end() {
+    this.process.kill();
   }
 }
 

@@ -1,4 +1,4 @@
-//! How long a report and a comparison take: `cargo run --release -p viperf-report --example measure -- 1000000 200000`.
+//! How long a report and a comparison take: `cargo run --release -p viperf-report --example time_report -- 1000000 200000`.
 
 use std::time::Instant;
 
