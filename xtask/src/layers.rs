@@ -42,7 +42,7 @@ const RESERVED: [(&str, &[&str], &str); 5] = [
 ];
 
 /// Where reserved text is right all the same, and why.
-const EXCEPTIONS: [(&str, &str, &str); 7] = [
+const EXCEPTIONS: [(&str, &str, &str); 6] = [
     (
         "crates/cli/src/doctor/checks.rs",
         "\"/proc/sys/kernel/",
@@ -57,11 +57,6 @@ const EXCEPTIONS: [(&str, &str, &str); 7] = [
         "crates/symbolize/src/kernel.rs",
         "\"/proc/kallsyms\"",
         "the kernel's symbols are of no process",
-    ),
-    (
-        "crates/symbolize/src/search_root.rs",
-        "/proc/{pid}/root",
-        "the target's root folder, below which its files are opened",
     ),
     (
         "crates/symbolize/src/search_root.rs",

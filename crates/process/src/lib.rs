@@ -56,6 +56,7 @@ pub use identity::{
     read_comm, read_command_line, read_namespaced_tid, read_parent, read_start_time,
     read_start_time_ns, read_thread_comm, read_thread_group,
 };
+pub use living_thread::root_folder;
 pub use mapped_file::{is_unchanged_for, open_file_of_departed, open_mapped_file};
 pub use mappings::{Mapping, MappingKind, parse_mappings, parse_recorded_path, read_mappings};
 pub use memory::read_memory;

@@ -1,5 +1,7 @@
 //! A process whose first thread has ended while others go on: it is as alive as before, but its number leads to nothing.
 
+use std::path::PathBuf;
+
 use crate::{Pid, identity::has_ended, process_list::list_threads};
 
 /// The thread by whose number the memory, the mappings and the files of a process are to be had: its first, or another one
@@ -16,6 +18,12 @@ pub(crate) fn find_living_thread(pid: Pid) -> Pid {
         .unwrap_or(pid)
 }
 
+/// The way to the root folder that process `pid` sees; nothing is there once its last thread has ended.
+#[must_use]
+pub fn root_folder(pid: Pid) -> PathBuf {
+    PathBuf::from(format!("/proc/{}/root", find_living_thread(pid)))
+}
+
 #[cfg(test)]
 mod tests {
     use std::{
@@ -26,8 +34,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        ProcessError, is_gone, open_mapped_file, read_argument_text, read_file_of, read_mappings,
-        read_memory,
+        ProcessError, is_gone, memory::is_present, memory_reader::open_pagemap, open_mapped_file,
+        read_argument_text, read_file_of, read_mappings, read_memory,
     };
 
     /// Says where eight bytes are, ends its first thread, and goes on until its input ends.
@@ -61,6 +69,8 @@ ctypes.CDLL(None).pthread_exit(None)
         let mut bytes = [0; 8];
         read_memory(pid, address, &mut bytes).unwrap();
         assert_eq!(&bytes, b"eight by");
+        let pagemap = open_pagemap(pid).unwrap();
+        assert!(is_present(&pagemap, address, 8));
         let mappings = read_mappings(pid).unwrap();
         let code = mappings
             .iter()

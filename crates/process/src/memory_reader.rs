@@ -1,9 +1,10 @@
 //! Many reads of one process's memory.
 
-use std::{cell::RefCell, collections::HashMap, fs::File};
+use std::{cell::RefCell, collections::HashMap, fs::File, io};
 
 use crate::{
     Pid, ProcessError,
+    living_thread::find_living_thread,
     memory::{PAGE, is_present, read_if_it_comes},
 };
 
@@ -100,9 +101,13 @@ impl MemoryReader {
     /// What tells it is opened each time: it stays with the memory that the process had, and another process can keep that
     /// alive across an exec, so that of a page that holds its readers back it would say that it is there.
     fn is_present(&self, address: u64, length: usize) -> bool {
-        let pagemap = File::open(format!("/proc/{}/pagemap", self.pid));
-        pagemap.is_ok_and(|pagemap| is_present(&pagemap, address, length))
+        open_pagemap(self.pid).is_ok_and(|pagemap| is_present(&pagemap, address, length))
     }
+}
+
+/// Without memory, as a first thread is that has ended, it opens and tells nothing.
+pub(crate) fn open_pagemap(pid: Pid) -> io::Result<File> {
+    File::open(format!("/proc/{}/pagemap", find_living_thread(pid)))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, openat, openat2, statx};
+use viperf_process::{Pid, root_folder};
 
 /// The root folder of a mount namespace or a chroot, held open.
 ///
@@ -53,12 +54,12 @@ impl SearchRoot {
         Self::open(Path::new("/"))
     }
 
-    /// The root folder that process `pid` sees.
+    /// The root folder that process `pid` sees; its first thread may have ended before it.
     ///
     /// # Errors
     /// The process has ended, or belongs to somebody else and the privilege to look at it is missing.
     pub fn of_process(pid: u32) -> io::Result<Self> {
-        Self::open(Path::new(&format!("/proc/{pid}/root")))
+        Self::open(&root_folder(Pid(pid)))
     }
 
     /// Takes the folder at `path`, links followed, for a root.
@@ -157,6 +158,7 @@ mod tests {
     use std::fs;
     use std::io::Read;
     use std::os::unix::fs::symlink;
+    use std::process::{Command, Stdio};
 
     use super::*;
 
@@ -206,6 +208,29 @@ mod tests {
         let by_number = SearchRoot::of_process(std::process::id()).unwrap();
         assert_eq!(own, by_number);
         assert!(SearchRoot::of_process(u32::MAX).is_err());
+    }
+
+    #[test]
+    fn the_root_of_a_process_is_found_when_its_first_thread_has_ended() {
+        let program = "import ctypes, sys, threading\n\
+             threading.Thread(target=sys.stdin.read).start()\n\
+             ctypes.CDLL(None).pthread_exit(None)";
+        let mut child = Command::new("python3")
+            .args(["-c", program])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pid = child.id();
+        let by_first_thread = Path::new("/proc").join(pid.to_string()).join("root");
+        while root_folder(Pid(pid)) == by_first_thread {
+            std::thread::yield_now();
+        }
+        assert_eq!(
+            SearchRoot::of_process(pid).unwrap(),
+            SearchRoot::own().unwrap()
+        );
+        drop(child.stdin.take());
+        child.wait().unwrap();
     }
 
     #[test]
