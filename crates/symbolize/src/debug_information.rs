@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use gimli::{AttributeValue, EndianReader, LittleEndian, SectionId, UnitHeader, constants};
 
 use crate::InlinedFunction;
-use crate::dwarf_lines::{UnitLines, find_line_ranges, find_lines, has_small_header};
+use crate::dwarf_lines::{Row, UnitLines, find_line_ranges, find_lines, has_small_header};
 use crate::dwarf_scopes::{Names, Scope, find_scopes};
 use crate::elf_file::{ElfError, ElfFile};
 
@@ -25,7 +25,7 @@ const LONGEST_TIME: Duration = Duration::from_secs(60);
 /// Forms of entries, each of which is kept while a unit is open. A debug build of Chromium has 10 MB.
 const LARGEST_ABBREVIATIONS: u64 = 32 << 20;
 /// Address ranges of all units.
-const MOST_RANGES: usize = 4_000_000;
+pub(crate) const MOST_RANGES: usize = 4_000_000;
 const MOST_UNITS: usize = 1_000_000;
 
 /// Why DWARF is of no use.
@@ -49,7 +49,7 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             end: Instant::now() + LONGEST_TIME,
             steps: Cell::new(0),
@@ -159,16 +159,21 @@ pub(crate) fn read_debug_information(
     limit: u64,
 ) -> Result<DebugInformation, DebugError> {
     let mut left = limit;
-    let mut dwarf = read_dwarf(file, &mut left)?;
+    let mut dwarf = read_dwarf(file, &[], &mut left)?;
     if let Some(shared) = shared {
-        dwarf.set_sup(read_dwarf(shared, &mut left)?);
+        dwarf.set_sup(read_dwarf(shared, &[], &mut left)?);
     }
     let bytes = usize::try_from(limit - left).unwrap_or(usize::MAX);
     let read = catch_unwind(AssertUnwindSafe(|| DebugInformation::new(dwarf, bytes)));
     read.map_err(|_panic| DebugError::Panicked)?
 }
 
-fn read_dwarf(file: &ElfFile, left: &mut u64) -> Result<gimli::Dwarf<Bytes>, ElfError> {
+/// Reads the sections that are used, but for some, as long as they have no more than `left` bytes.
+pub(crate) fn read_dwarf(
+    file: &ElfFile,
+    left_out: &[SectionId],
+    left: &mut u64,
+) -> Result<gimli::Dwarf<Bytes>, ElfError> {
     let read = |id: SectionId| -> Result<Bytes, ElfError> {
         let is_used = matches!(
             id,
@@ -186,7 +191,8 @@ fn read_dwarf(file: &ElfFile, left: &mut u64) -> Result<gimli::Dwarf<Bytes>, Elf
             SectionId::DebugAbbrev => LARGEST_ABBREVIATIONS.min(*left),
             _ => *left,
         };
-        let bytes = match file.find(id.name()).filter(|_| is_used) {
+        let is_wanted = is_used && !left_out.contains(&id);
+        let bytes = match file.find(id.name()).filter(|_| is_wanted) {
             Some(section) => file.read_section(section, limit)?,
             None => Rc::from([]),
         };
@@ -311,7 +317,7 @@ impl DebugInformation {
         let rows = lines.rows.clone();
         let found = rows.into_iter().zip(chains).map(|(row, chain)| {
             let place = match row {
-                Some((file, line)) => self.place(unit, &mut lines, file, line),
+                Some(row) => place(&self.dwarf, unit, &mut lines, row),
                 None => (None, None),
             };
             self.describe(unit, &mut lines, names, place, &chain)
@@ -333,8 +339,8 @@ impl DebugInformation {
         if let Some((function, inlined)) = chain.split_first() {
             for scope in inlined.iter().rev() {
                 let name = names.find(unit, scope.entry);
-                let (call_file, call_line) =
-                    self.place(unit, lines, scope.call_file, scope.call_line);
+                let call = (scope.call_file, scope.call_line);
+                let (call_file, call_line) = place(&self.dwarf, unit, lines, call);
                 details.inlined.push(InlinedFunction {
                     name: name.unwrap_or_else(|| "[inlined function]".to_owned()),
                     file: std::mem::replace(&mut file, call_file),
@@ -349,20 +355,17 @@ impl DebugInformation {
             ..details
         }
     }
+}
 
-    /// Line 0 is DWARF's way to say that the compiler made the instruction up.
-    fn place(
-        &self,
-        unit: &Unit,
-        lines: &mut UnitLines,
-        file: u64,
-        line: u32,
-    ) -> (Option<String>, Option<u32>) {
-        (
-            lines.file(&self.dwarf, unit, file),
-            (line != 0).then_some(line),
-        )
-    }
+/// The file and the line of a row. Line 0 is DWARF's way to say that the compiler made the instruction up.
+pub(crate) fn place(
+    dwarf: &gimli::Dwarf<Bytes>,
+    unit: &Unit,
+    lines: &mut UnitLines,
+    (file, line): Row,
+) -> (Option<String>, Option<u32>) {
+    let file = lines.file(dwarf, unit, file);
+    (file, (line != 0).then_some(line))
 }
 
 /// Whether functions and their names are looked up, which takes longer than lines.

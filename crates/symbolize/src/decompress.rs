@@ -10,16 +10,16 @@ const XZ_MEMORY_KILOBYTES: u32 = 80 << 10;
 /// The window of zstd's highest level is 2²⁷ bytes.
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
-/// Exactly `size` bytes of a zlib stream.
-pub(crate) fn decompress_zlib(compressed: &[u8], size: u64) -> io::Result<Vec<u8>> {
-    read_exactly(ZlibDecoder::new(compressed), size)
+/// The first `size` bytes of a zlib stream; `is_all` when it has no more.
+pub(crate) fn decompress_zlib(compressed: &[u8], size: u64, is_all: bool) -> io::Result<Vec<u8>> {
+    read_exactly(ZlibDecoder::new(compressed), size, is_all)
 }
 
-/// Exactly `size` bytes of a zstd stream.
-pub(crate) fn decompress_zstd(compressed: &[u8], size: u64) -> io::Result<Vec<u8>> {
+/// The first `size` bytes of a zstd stream; `is_all` when it has no more.
+pub(crate) fn decompress_zstd(compressed: &[u8], size: u64, is_all: bool) -> io::Result<Vec<u8>> {
     let mut decoder = zstd::Decoder::with_buffer(compressed)?;
     decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
-    read_exactly(decoder, size)
+    read_exactly(decoder, size, is_all)
 }
 
 /// The bytes of an xz stream, if they are no more than `limit`.
@@ -34,9 +34,10 @@ pub(crate) fn decompress_xz(compressed: &[u8], limit: u64) -> io::Result<Vec<u8>
 }
 
 /// The stated size is not allocated before that much has come out: a hostile one would cost the memory at once.
-fn read_exactly(decoder: impl Read, size: u64) -> io::Result<Vec<u8>> {
+fn read_exactly(decoder: impl Read, size: u64, is_all: bool) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    decoder.take(size + 1).read_to_end(&mut bytes)?;
+    let most = size.saturating_add(u64::from(is_all));
+    decoder.take(most).read_to_end(&mut bytes)?;
     if bytes.len() as u64 == size {
         Ok(bytes)
     } else {
@@ -55,17 +56,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_is_taken_only_with_the_size_it_states() {
+    fn a_stream_is_taken_only_with_the_size_it_states_unless_only_its_start_is_wanted() {
         let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
         encoder.write_all(&[7; 1000]).unwrap();
         let zlib = encoder.finish().unwrap();
-        assert_eq!(decompress_zlib(&zlib, 1000).unwrap(), [7; 1000]);
-        assert!(decompress_zlib(&zlib, 999).is_err());
-        assert!(decompress_zlib(&zlib, 1001).is_err());
+        assert_eq!(decompress_zlib(&zlib, 1000, true).unwrap(), [7; 1000]);
+        assert!(decompress_zlib(&zlib, 999, true).is_err());
+        assert!(decompress_zlib(&zlib, 1001, true).is_err());
+        assert_eq!(decompress_zlib(&zlib, 999, false).unwrap(), [7; 999]);
+        assert!(decompress_zlib(&zlib, 1001, false).is_err());
         let zstd = zstd::encode_all(&[7; 1000][..], 3).unwrap();
-        assert_eq!(decompress_zstd(&zstd, 1000).unwrap(), [7; 1000]);
-        assert!(decompress_zstd(&zstd, 999).is_err());
-        assert!(decompress_zstd(b"no stream", 999).is_err());
+        assert_eq!(decompress_zstd(&zstd, 1000, true).unwrap(), [7; 1000]);
+        assert!(decompress_zstd(&zstd, 999, true).is_err());
+        assert_eq!(decompress_zstd(&zstd, 999, false).unwrap(), [7; 999]);
+        assert!(decompress_zstd(b"no stream", 999, true).is_err());
     }
 
     #[test]

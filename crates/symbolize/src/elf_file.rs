@@ -164,39 +164,76 @@ impl ElfFile {
     ) -> Result<Rc<[u8]>, ElfError> {
         let size = self.size_within(section, limit)?;
         let offset = section.sh_offset.get(ENDIAN);
-        if !section.sh_flags.get(ENDIAN).contains(SHF_COMPRESSED) {
+        if !self.is_compressed(section) {
             return Ok(self.bytes.read_counted(offset, size)?);
         }
         let compressed = self.bytes.read(offset, size)?;
         self.decompress(section, &compressed, limit).map(Rc::from)
     }
 
-    /// <https://gabi.xinuos.com/elf/03-sheader.html#compression-header>
+    pub(crate) fn is_compressed(&self, section: &SectionHeader64<LittleEndian>) -> bool {
+        section.sh_flags.get(ENDIAN).contains(SHF_COMPRESSED)
+    }
+
+    /// How many bytes a section has once it is decompressed, as it says itself.
+    pub(crate) fn decompressed_size(
+        &self,
+        section: &SectionHeader64<LittleEndian>,
+    ) -> Result<u64, ElfError> {
+        if !self.is_compressed(section) {
+            return Ok(section.sh_size.get(ENDIAN));
+        }
+        let header = self.read_part(section, 0, size_of::<CompressionHeader>() as u64)?;
+        Ok(split_compressed(&header)?.0.ch_size(ENDIAN))
+    }
+
+    /// The first `size` bytes of a section, decompressed.
+    pub(crate) fn read_start(
+        &self,
+        section: &SectionHeader64<LittleEndian>,
+        size: u64,
+    ) -> Result<Rc<[u8]>, ElfError> {
+        if !self.is_compressed(section) {
+            return Ok(self.read_part(section, 0, size)?.into());
+        }
+        let all = section.sh_size.get(ENDIAN);
+        let compressed = self.bytes.read(section.sh_offset.get(ENDIAN), all)?;
+        self.decompress_start(section, &compressed, size)
+            .map(Rc::from)
+    }
+
     fn decompress(
         &self,
         section: &SectionHeader64<LittleEndian>,
         compressed: &[u8],
         limit: u64,
     ) -> Result<Vec<u8>, ElfError> {
-        let name = || self.readable_name(section);
-        let (header, data) =
-            pod::from_bytes::<object::elf::CompressionHeader64<LittleEndian>>(compressed)
-                .map_err(|()| ElfError::Malformed)?;
-        let size = header.ch_size(ENDIAN);
+        let size = split_compressed(compressed)?.0.ch_size(ENDIAN);
         if size > limit {
-            let name = name();
+            let name = self.readable_name(section);
             return Err(ElfError::TooLarge { name, size, limit });
         }
+        self.decompress_start(section, compressed, size)
+    }
+
+    fn decompress_start(
+        &self,
+        section: &SectionHeader64<LittleEndian>,
+        compressed: &[u8],
+        size: u64,
+    ) -> Result<Vec<u8>, ElfError> {
+        let (header, data) = split_compressed(compressed)?;
+        let is_all = size == header.ch_size(ENDIAN);
         let decompressed = match header.ch_type(ENDIAN) {
-            ELFCOMPRESS_ZLIB => decompress_zlib(data, size),
-            ELFCOMPRESS_ZSTD => decompress_zstd(data, size),
+            ELFCOMPRESS_ZLIB => decompress_zlib(data, size, is_all),
+            ELFCOMPRESS_ZSTD => decompress_zstd(data, size, is_all),
             other => Err(io::Error::other(format!(
                 "its kind {} is not known",
                 other.0
             ))),
         };
         decompressed.map_err(|error| ElfError::Compression {
-            name: name(),
+            name: self.readable_name(section),
             reason: error.to_string(),
         })
     }
@@ -248,6 +285,13 @@ impl ElfFile {
                 .filter(|id| !id.is_empty())
         })
     }
+}
+
+type CompressionHeader = object::elf::CompressionHeader64<LittleEndian>;
+
+/// <https://gabi.xinuos.com/elf/03-sheader.html#compression-header>
+fn split_compressed(section: &[u8]) -> Result<(&CompressionHeader, &[u8]), ElfError> {
+    pod::from_bytes::<CompressionHeader>(section).map_err(|()| ElfError::Malformed)
 }
 
 fn read_section_headers(

@@ -59,6 +59,7 @@ mod elf_file;
 mod generated;
 mod jitdump;
 mod kernel;
+mod line_information;
 mod native;
 mod perf_map;
 #[doc(hidden)]

@@ -10,11 +10,12 @@ use std::rc::Rc;
 
 use crate::debug_file::{DebugFile, Place, find_debug_file, find_shared_names};
 use crate::debug_information::{
-    DebugInformation, Functions, has_debug_information, read_debug_information,
+    DebugInformation, Details, Functions, has_debug_information, read_debug_information,
 };
 use crate::decompress::decompress_xz;
 use crate::demangle::demangle;
 use crate::elf_file::ElfFile;
+use crate::line_information::{LineInformation, read_line_information};
 use crate::search_root::{SearchRoot, open_regular_file};
 use crate::symbol_table::{SymbolTable, read_symbol_table};
 use crate::{NativeFile, NativeSymbol, NoSymbol, Options};
@@ -103,6 +104,7 @@ impl NativeFiles {
             debug_symbols: OnceCell::new(),
             mini_symbols: OnceCell::new(),
             debug_information: OnceCell::new(),
+            line_information: OnceCell::new(),
         }
     }
 
@@ -150,6 +152,7 @@ struct OpenedFile {
     debug_symbols: OnceCell<SymbolTable>,
     mini_symbols: OnceCell<SymbolTable>,
     debug_information: OnceCell<Option<DebugInformation>>,
+    line_information: OnceCell<Option<LineInformation>>,
 }
 
 impl OpenedFile {
@@ -229,17 +232,7 @@ impl OpenedFile {
         if svmas.is_empty() {
             return;
         }
-        let Some(information) = self.debug_information(options) else {
-            return;
-        };
-        let functions = match options.inlined_functions {
-            true => Functions::Wanted,
-            false => Functions::LeftOut,
-        };
-        for (symbol, found) in named
-            .into_iter()
-            .zip(information.look_up(&svmas, functions))
-        {
+        for (symbol, found) in named.into_iter().zip(self.details(&svmas, options)) {
             symbol.inlined = found.inlined;
             if options.native_lines {
                 (symbol.file, symbol.line) = (found.file, found.line);
@@ -249,6 +242,33 @@ impl OpenedFile {
                 }
             }
         }
+    }
+
+    /// What DWARF says about `svmas`. All of it is read only where inlined functions are wanted or it says in no other way which
+    /// unit an address belongs to.
+    fn details(&self, svmas: &[u64], options: &Options) -> Vec<Details> {
+        let functions = match options.inlined_functions {
+            true => Functions::Wanted,
+            false => Functions::LeftOut,
+        };
+        let is_all_read = matches!(self.debug_information.get(), Some(Some(_)));
+        let mut lines = vec![None; svmas.len()];
+        if functions == Functions::LeftOut
+            && !is_all_read
+            && let Some((file, information)) = self.line_information(options)
+        {
+            lines = information.look_up(file, svmas);
+        }
+        let missing = svmas.iter().zip(&lines);
+        let missing = missing.filter_map(|(svma, found)| found.is_none().then_some(*svma));
+        let missing: Vec<u64> = missing.collect();
+        let information = (!missing.is_empty())
+            .then(|| self.debug_information(options))
+            .flatten();
+        let found = information.map(|information| information.look_up(&missing, functions));
+        let mut found = found.into_iter().flatten();
+        let fill = |line: Option<Details>| line.or_else(|| found.next()).unwrap_or_default();
+        lines.into_iter().map(fill).collect()
     }
 
     fn explain(&self, own_symbols: &Result<SymbolTable, NoSymbol>) -> NoSymbol {
@@ -289,6 +309,19 @@ impl OpenedFile {
             .get_or_init(|| read_mini_symbols(&self.elf).unwrap_or_default())
     }
 
+    /// What tells lines alone, and the file that has it.
+    fn line_information(&self, options: &Options) -> Option<(&ElfFile, &LineInformation)> {
+        let file = match has_debug_information(&self.elf) {
+            true => &self.elf,
+            false => &self.debug_file()?.file,
+        };
+        let limit = options.largest_debug_information;
+        let read = self
+            .line_information
+            .get_or_init(|| read_line_information(file, limit));
+        read.as_ref().map(|information| (file, information))
+    }
+
     fn debug_information(&self, options: &Options) -> Option<&DebugInformation> {
         let limit = options.largest_debug_information;
         let read = self.debug_information.get_or_init(|| {
@@ -308,7 +341,10 @@ impl OpenedFile {
         let tables = [own, self.debug_symbols.get(), self.mini_symbols.get()];
         let tables: usize = tables.into_iter().flatten().map(SymbolTable::bytes).sum();
         let information = self.debug_information.get().and_then(Option::as_ref);
-        tables + information.map_or(0, |information| 2 * information.bytes)
+        let lines = self.line_information.get().and_then(Option::as_ref);
+        tables
+            + information.map_or(0, |information| 2 * information.bytes)
+            + lines.map_or(0, LineInformation::bytes)
     }
 }
 

@@ -15,4 +15,5 @@ mod hostile;
 mod inlined;
 mod installed;
 mod kernel;
+mod lines;
 mod oracle;
