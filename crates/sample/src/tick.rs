@@ -1,6 +1,10 @@
 //! Sampling on the kernel's own timer tick.
 
-use std::time::Duration;
+use std::{
+    fs::File,
+    io::{BufRead, BufReader},
+    time::Duration,
+};
 
 use libbpf_rs::{Link, ProgramMut};
 
@@ -22,10 +26,15 @@ pub(crate) const SHARE_MAP: &str = ".data.clock";
 /// Where each of a CPU's timers runs out; the tick is one of them.
 const TRACEPOINT: &str = "hrtimer_expire_entry";
 
+/// The functions that the tick's timer calls, each in other kernels; the programs know it by its name (`clock.h`).
+const TICK_FUNCTIONS: [&str; 2] = ["tick_nohz_handler", "tick_sched_timer"];
+/// The kernel's names, as it tells them to programs.
+const KERNEL_NAMES: &str = "/proc/kallsyms";
+
 /// Says what of the kernel's own the programs need and do not find.
 ///
 /// # Errors
-/// The kernel is too old to tell a program the name of a function, or its tick is no timer like others.
+/// The kernel is too old to tell a program the name of a function, its tick is no timer like others, or has no name.
 pub(crate) fn check_kernel() -> Result<(), SampleError> {
     if is_before_5_15() {
         return Err(lacks("it needs Linux 5.15 or newer"));
@@ -36,7 +45,38 @@ pub(crate) fn check_kernel() -> Result<(), SampleError> {
             "this kernel has no timers of high resolution (highres=off)",
         ));
     }
-    Ok(())
+    // Names that cannot be read are no reason to refuse: the programs do not read them there.
+    match File::open(KERNEL_NAMES).map(|names| find_tick(BufReader::with_capacity(1 << 16, names)))
+    {
+        Ok(Ok(false)) => Err(lacks(&no_function())),
+        _ => Ok(()),
+    }
+}
+
+/// Whether one of the lines (`address kind name`, and a module for some) names the tick's function.
+fn find_tick(mut lines: impl BufRead) -> std::io::Result<bool> {
+    let mut line = Vec::new();
+    while lines.read_until(b'\n', &mut line)? > 0 {
+        let name = line
+            .split(u8::is_ascii_whitespace)
+            .nth(2)
+            .unwrap_or_default();
+        if TICK_FUNCTIONS
+            .iter()
+            .any(|wanted| wanted.as_bytes() == name)
+        {
+            return Ok(true);
+        }
+        line.clear();
+    }
+    Ok(false)
+}
+
+fn no_function() -> String {
+    let functions = TICK_FUNCTIONS.join(" nor ");
+    format!(
+        "{KERNEL_NAMES} names neither {functions}, by which the tick is known: boot a kernel with CONFIG_KALLSYMS and one of them"
+    )
 }
 
 fn lacks(why: &str) -> SampleError {
@@ -114,6 +154,35 @@ mod tests {
         assert_eq!(share_at(3_333_334, 3_333_333), Some(1 << 32));
         assert_eq!(share_at(4_000_000, 1_000_000), None);
         assert_eq!(share_at(10_000_000, 4_000_000), None);
+    }
+
+    #[test]
+    fn a_kernel_without_the_ticks_function_is_told_from_one_that_has_it() {
+        let lines = |name: &str| format!("0000000000000000 T _text\n0000000000000000 t {name}\n");
+        let has_tick = |name| find_tick(lines(name).as_bytes()).unwrap();
+        assert!(has_tick("tick_nohz_handler") && has_tick("tick_sched_timer"));
+        assert!(has_tick("tick_sched_timer\t[a_module]"));
+        for other in [
+            "tick_sched_timer.llvm.1",
+            "tick_sched",
+            "",
+            "a tick_nohz_handler",
+        ] {
+            assert!(!has_tick(other), "{other}");
+        }
+        assert!(!find_tick(&b""[..]).unwrap());
+        let said = lacks(&no_function()).to_string();
+        for part in ["tick_nohz_handler", "CONFIG_KALLSYMS", "--clock tick"] {
+            assert!(said.contains(part), "{said}");
+        }
+    }
+
+    #[test]
+    fn the_programs_look_for_the_same_names() {
+        let source = include_str!("../../bpf/src/bpf/clock.h");
+        for name in TICK_FUNCTIONS {
+            assert!(source.contains(&format!("\"{name}\"")), "{name}");
+        }
     }
 
     #[test]
