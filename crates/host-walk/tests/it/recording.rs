@@ -1,16 +1,19 @@
 //! How programs stood when gdb stopped them: registers, memory, and gdb's own frames.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    fs,
+    collections::HashMap,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use serde::Deserialize;
 use viperf_abi::{self as abi, Word, limit};
 use viperf_elf::Image;
-use viperf_host_walk::{Files, Registers};
+use viperf_host_walk::{Files, Registers, Sample};
 use viperf_process::{Mapping, MappingKind, parse_mappings};
 
 const PAGE: usize = 4096;
@@ -48,19 +51,17 @@ impl Stop {
             ..Registers::default()
         }
     }
+}
 
-    /// What gdb's frames are looked up by: the instruction, or the last byte of the call.
-    pub(crate) fn lookup_addresses(&self) -> Vec<u64> {
-        let younger = [None].into_iter().chain(self.frames.iter().map(Some));
-        let frames = younger.zip(&self.frames);
-        // Where a context begins, the word of the stack that would be a return address is 0.
-        let frames = frames.take_while(|(_, frame)| frame.1 != 0);
-        frames
-            .map(|(younger, frame)| {
-                frame.1 - u64::from(younger.is_some_and(|one| !one.is_signal()))
-            })
-            .collect()
-    }
+/// What gdb's frames are looked up by: the instruction, or the last byte of the call.
+pub(crate) fn lookup_addresses(frames: &[Frame]) -> Vec<u64> {
+    let younger = [None].into_iter().chain(frames.iter().map(Some));
+    let frames = younger.zip(frames);
+    // Where a context begins, the word of the stack that would be a return address is 0.
+    let frames = frames.take_while(|(_, frame)| frame.1 != 0);
+    frames
+        .map(|(younger, frame)| frame.1 - u64::from(younger.is_some_and(|one| !one.is_signal())))
+        .collect()
 }
 
 pub(crate) struct Recording {
@@ -71,14 +72,50 @@ pub(crate) struct Recording {
 
 /// Whether there is a gdb with Python, and it may trace.
 pub(crate) fn gdb_runs_programs() -> bool {
-    let output = Command::new("gdb")
-        .args(["-batch", "-nx", "-ex", "python print(6 * 7)"])
-        .args(["-ex", "run", "/bin/true"])
-        .output();
-    output.is_ok_and(|output| {
-        let said = String::from_utf8_lossy(&output.stdout);
-        said.starts_with("42") && said.contains("exited normally")
-    })
+    let folder = tempfile::tempdir().unwrap();
+    let mut gdb = Command::new("gdb");
+    gdb.args(["-batch", "-nx", "-ex", "python print(6 * 7)"])
+        .args(["-ex", "run", "/bin/true"]);
+    run_with_limit(gdb, folder.path())
+        .is_ok_and(|(_, said)| said.starts_with("42") && said.contains("exited normally"))
+}
+
+/// As long as a machine that is busy with other things may need for one stop: gdb is not waited for when it does nothing.
+const LONGEST_SILENCE: Duration = Duration::from_secs(600);
+
+/// Runs gdb as long as it writes something to the folder, where its output goes, too: how it ended, and what it said.
+fn run_with_limit(mut gdb: Command, folder: &Path) -> io::Result<(ExitStatus, String)> {
+    let (said, complained) = (folder.join("said"), folder.join("complained"));
+    gdb.stdin(Stdio::null())
+        .stdout(File::create(&said)?)
+        .stderr(File::create(&complained)?);
+    let mut gdb = gdb.spawn()?;
+    let (mut written, mut since) = (0, Instant::now());
+    let status = loop {
+        if let Some(status) = gdb.try_wait()? {
+            break Some(status);
+        }
+        let now = bytes_in(folder)?;
+        if now != written {
+            (written, since) = (now, Instant::now());
+        } else if since.elapsed() > LONGEST_SILENCE {
+            // What it debugs goes with it.
+            gdb.kill()?;
+            gdb.wait()?;
+            break None;
+        }
+        thread::sleep(Duration::from_millis(20));
+    };
+    let said = [fs::read(&said)?, fs::read(&complained)?].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    let status = status.unwrap_or_else(|| panic!("gdb hangs: {said}"));
+    Ok((status, said))
+}
+
+fn bytes_in(folder: &Path) -> io::Result<u64> {
+    fs::read_dir(folder)?
+        .map(|entry| Ok(entry?.metadata()?.len()))
+        .sum()
 }
 
 impl Recording {
@@ -86,24 +123,22 @@ impl Recording {
     pub(crate) fn of(program: &[&str], breakpoint: &str, steps: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/stopped/record.py");
-        let output = Command::new("gdb")
-            .args(["-batch", "-nx", "-iex", "set auto-load off", "-x"])
+        let mut gdb = Command::new("gdb");
+        gdb.args(["-batch", "-nx", "-iex", "set auto-load off", "-x"])
             .arg(script)
             .arg("--args")
             .args(program)
             .env("VIPERF_RECORDING", folder.path())
             .env("VIPERF_BREAKPOINT", breakpoint)
-            .env("VIPERF_STEPS", steps.to_string())
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
+            .env("VIPERF_STEPS", steps.to_string());
+        let (status, said) = run_with_limit(gdb, folder.path()).unwrap();
         let stops = fs::read_to_string(folder.path().join("stops")).unwrap();
         let stops: Vec<Stop> = stops
             .lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect();
         assert!(!stops.is_empty(), "gdb stopped nowhere: {said}");
-        assert!(output.status.success(), "{said}");
+        assert!(status.success(), "{said}");
         let memory = fs::read(folder.path().join("memory")).unwrap();
         Self {
             files: files_of(&stops),
@@ -197,7 +232,8 @@ impl Opened<'_> {
 /// What user space would have given the kernel, made once for all stops with the same mappings.
 #[derive(Default)]
 pub(crate) struct Tables {
-    rows: BTreeMap<PathBuf, Vec<abi::UnwindRow>>,
+    /// In the order in which they were first met, by which the kernel knows them apart.
+    rows: Vec<(PathBuf, Vec<abi::UnwindRow>)>,
     last: (Vec<Mapping>, Files),
 }
 
@@ -221,13 +257,13 @@ impl Tables {
             let image = Image::parse(&bytes).unwrap();
             let bias = image.load_bias(mapping.start, mapping.file_offset).unwrap();
             let row_table = *places.entry(mapping.path.clone()).or_insert_with(|| {
-                let rows = self.rows.entry(mapping.path.clone());
-                let rows = rows.or_insert_with(|| build(&image));
+                let number = self.number(&mapping.path, &image);
+                let rows = &self.rows[number].1;
                 let place = (rows.len() as u64) << 32 | files.rows.len() as u64;
                 files.rows.extend(rows.iter());
                 files.row_tables.push(abi::RowTable {
                     place,
-                    placement: (files.row_tables.len() as u32) << limit::ROWS_PLACEMENT_SHIFT,
+                    placement: (number as u32 + 1) << limit::ROWS_PLACEMENT_SHIFT,
                     ..abi::RowTable::default()
                 });
                 files.row_tables.len() as u32 - 1
@@ -242,6 +278,14 @@ impl Tables {
             });
         }
         files
+    }
+
+    fn number(&mut self, path: &Path, image: &Image<'_>) -> usize {
+        let known = self.rows.iter().position(|one| one.0 == path);
+        known.unwrap_or_else(|| {
+            self.rows.push((path.to_owned(), build(image)));
+            self.rows.len() - 1
+        })
     }
 }
 
@@ -266,4 +310,11 @@ pub(crate) fn addresses(files: &Files, words: &[Word]) -> Vec<Result<u64, Word>>
         other => Err(other),
     };
     words.iter().map(one).collect()
+}
+
+/// Those of the frames: a reason has none.
+pub(crate) fn cfas(sample: &Sample) -> Vec<u64> {
+    let words = sample.native.iter().zip(&sample.cfas);
+    let of_frames = words.filter(|(word, _)| !matches!(word, Word::Reason(_)));
+    of_frames.map(|(_, cfa)| *cfa).collect()
 }

@@ -83,6 +83,8 @@ def record(step):
         "pages": keep_memory(process, mappings, registers[REGISTERS.index("rsp")]),
     }
     stops.write(json.dumps(stop) + "\n")
+    # It is waited for as long as it writes.
+    stops.flush()
 
 
 for setting in (
