@@ -194,7 +194,7 @@ impl Frame {
                     return Err(WalkEnd::StackNotAscending);
                 }
                 let ip = read(found.wrapping_sub(8))?;
-                let bp = self.find_caller_bp(rbp, found, &mut read)?;
+                let bp = self.find_caller_bp(rbp, found, &mut read);
                 *cfa = found;
                 if ip == 0 {
                     return Err(WalkEnd::Root);
@@ -248,18 +248,23 @@ impl Frame {
             .ok_or(WalkEnd::RegisterLost)
     }
 
-    /// `None` is not known, which ends the walk only if a caller needs it.
+    /// `None` is not known, or not readable, which ends the walk only if a caller needs it.
     fn find_caller_bp(
         &self,
         place: CallerRbp,
         cfa: u64,
         read: &mut impl FnMut(u64) -> Result<u64, WalkEnd>,
-    ) -> Result<Option<u64>, WalkEnd> {
+    ) -> Option<u64> {
         match place {
-            CallerRbp::Unchanged => Ok(self.bp),
-            CallerRbp::Unknown => Ok(None),
-            CallerRbp::BelowCfa { distance } => read(cfa.wrapping_add_signed(-distance)).map(Some),
-            CallerRbp::AtRbp => self.bp.map(read).transpose(),
+            CallerRbp::Unchanged => self.bp,
+            CallerRbp::Unknown => None,
+            CallerRbp::BelowCfa { distance } => read(cfa.wrapping_add_signed(-distance)).ok(),
+            // gcc says so behind `leave` as well, where rbp is the caller's again: no place in this
+            // frame.
+            CallerRbp::AtRbp => match self.bp {
+                Some(bp) if (self.sp..cfa).contains(&bp) => read(bp).ok(),
+                bp => bp,
+            },
         }
     }
 }

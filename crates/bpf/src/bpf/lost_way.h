@@ -202,8 +202,9 @@ __noinline int guess_by_saved_register(u32 rule)
 		if (found == NO_MORE_WORDS)
 			break;
 	}
-	/* Nobody has saved it: it is where it was. */
-	return guess_by_register_value(s, s->registers.by_position[position], rule);
+	/* Nobody has saved it: it is where it was. That is not known when there were words left to try. */
+	return s->native.tried_words < MOST_TRIED_WORDS &&
+	       guess_by_register_value(s, s->registers.by_position[position], rule);
 }
 
 /* No row says where the caller of the frame pushed last is: 0 when there is a way to go on, 1 when the walk has ended. */

@@ -187,20 +187,24 @@ static __always_inline u64 go_to_caller(struct scratch *s, u32 rule, u64 cfa)
 	if (cfa <= s->native.sp)
 		return REASON_NATIVE_NOT_ASCENDING;
 	/* At a function's first instruction the word below may lie in a page that does not exist yet. */
-	if (read_user(saved, sizeof(saved), cfa - 16) &&
-	    (saved_bp == 2 || read_user(&saved[1], sizeof(u64), cfa - 8)))
-		return REASON_NATIVE_UNREADABLE;
+	if (read_user(saved, sizeof(saved), cfa - 16)) {
+		if (read_user(&saved[1], sizeof(u64), cfa - 8))
+			return REASON_NATIVE_UNREADABLE;
+		/* An rbp that cannot be read is missed only where a caller needs it. */
+		if (saved_bp == 2)
+			saved_bp = RBP_UNKNOWN;
+	}
 	if (saved_bp == RBP_UNKNOWN) {
 		s->native.bp_known = 0;
 	} else if (saved_bp == 2) {
 		s->native.bp = saved[0];
 		s->native.bp_known = 1;
-	} else if (saved_bp && (saved_bp != RBP_AT_RBP || s->native.bp_known)) {
-		u64 place = saved_bp == RBP_AT_RBP ? s->native.bp : cfa - 8 * (u64)saved_bp;
-
-		if (read_user(&s->native.bp, sizeof(u64), place))
-			return REASON_NATIVE_UNREADABLE;
-		s->native.bp_known = 1;
+	} else if (saved_bp == RBP_AT_RBP) {
+		/* gcc says so behind `leave` as well, where rbp is the caller's again: no place in this frame. */
+		if (s->native.bp_known && s->native.bp >= s->native.sp && s->native.bp < cfa)
+			s->native.bp_known = !read_user(&s->native.bp, sizeof(u64), s->native.bp);
+	} else if (saved_bp) {
+		s->native.bp_known = !read_user(&s->native.bp, sizeof(u64), cfa - 8 * (u64)saved_bp);
 	}
 	s->native.sp = cfa;
 	s->native.ip = saved[1];

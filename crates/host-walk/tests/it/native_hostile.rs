@@ -204,6 +204,28 @@ fn frame_pointers_in_a_circle_do_not_ascend() {
 }
 
 #[test]
+fn a_saved_rbp_that_cannot_be_read_is_missed_only_where_it_is_needed() {
+    const AT_RBP: u32 = 254;
+    // The words of the stack begin with the return address: what lies below cannot be read.
+    let words = [CODE + 0x11, 0, CODE + 0x101, 0];
+    for (place, size) in [(2, 2), (3, 3), (AT_RBP, 2)] {
+        for (caller, expected) in [
+            (rsp(2), None),
+            (RBP | 2 << 12, Some(Reason::NativeRegisterLost)),
+        ] {
+            let mut files = files(&[(0, rsp(size) | place << 4), (0x10, caller), (0x100, END)]);
+            let sp = STACK + 8 - 8 * u64::from(size);
+            let sample = walk(&mut files, &registers(CODE, sp, sp), |address, bytes| {
+                read_stack(&words, address, bytes)
+            });
+            assert_eq!(reason(&sample), expected, "{place}");
+            assert_eq!(sample.native.len(), 3, "{place}: {:?}", sample.native);
+            assert_eq!(sample.cfas[0], STACK + 8, "{place}");
+        }
+    }
+}
+
+#[test]
 fn signal_frames_in_a_circle_are_too_deep() {
     // A signal's frame may lead to another stack, so that nothing ascends.
     let mut files = files(&[(0, SIGNAL)]);
@@ -217,13 +239,15 @@ fn signal_frames_in_a_circle_are_too_deep() {
 }
 
 /// The dearest stack that there can be: of each frame the CFA is in rbx, and the word that had it is the last one that is
-/// tried. The others are as good at first sight: addresses of the stack, below one of code that follows no call.
+/// tried. The others are as good at first sight: addresses of the stack, below one of code that follows no call. When no more
+/// are tried, what rbx has is not taken for it either, though a frame begins there.
 #[test]
 fn a_register_that_is_far_to_seek_in_every_frame_is_given_up_after_some_frames() {
     const HOP: usize = 260;
     const FRAMES: usize = 1100;
     const NO_CALL: u64 = CODE + 0x5000;
-    let mut files = files(&[(0, REGISTER | 3 << 12)]);
+    const OF_RBX: u32 = REGISTER | 3 << 12;
+    let mut files = files(&[(0, OF_RBX), (0x20, rsp(HOP as u32))]);
     let place = |frame: usize| STACK + 8 * (HOP * (frame + 1)) as u64;
     let mut words = Vec::new();
     for frame in 0..FRAMES {
@@ -237,8 +261,8 @@ fn a_register_that_is_far_to_seek_in_every_frame_is_given_up_after_some_frames()
         let farthest = HOP * (frame + 1) - 2 - 255;
         words[farthest] = place(frame + 1);
     }
-    let mut registers = registers(CODE, STACK, 0);
-    registers.saved[5] = place(0);
+    let mut registers = registers(CODE + 0x20, STACK, 0);
+    registers.saved[5] = place(100);
     let bytes_of_stack: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     let sample = walk(&mut files, &registers, |address, bytes| {
         if (CODE..CODE + CODE_SIZE).contains(&address) {
@@ -265,7 +289,7 @@ fn a_register_that_is_far_to_seek_in_every_frame_is_given_up_after_some_frames()
         reason(&sample)
     );
     assert_eq!(reason(&sample), Some(Reason::NativeRegisterLost));
-    // 256 words for each frame but the first.
+    // 256 words for each frame but the first, whose CFA is known.
     assert_eq!(sample.native.len(), 1 + 2048 / 256 + 1 + 1);
     assert!(sample.reads < 2 * MOST_READS_OF_TRIES);
 }

@@ -338,13 +338,43 @@ fn a_stack_that_gcc_realigned_gives_back_rsp_and_rbp() {
 
     let mut general = [0; 16];
     general[10] = 0x7ff0;
-    for (ip, sp, bp) in [(0x1205, 0x7fe8, BP_OF_MAIN), (0x1211, 0x7fb0, 0x7fb0)] {
+    // The last one is behind `leave`, where gcc says again that CFA = r10, and still that rbp is at rbp.
+    for (ip, sp, bp) in [
+        (0x1205, 0x7fe8, BP_OF_MAIN),
+        (0x1211, 0x7fb0, 0x7fb0),
+        (0x1211, 0x7fb8, BP_OF_MAIN),
+    ] {
         let registers = Registers {
             general: Some(general),
             ..at(ip, sp, bp)
         };
         let (frames, end) = process.walk(registers, 16);
         assert_eq!((frames.len(), end), (3, WalkEnd::Root));
+    }
+}
+
+#[test]
+fn a_saved_rbp_that_cannot_be_read_is_missed_only_where_it_is_needed() {
+    // 1200 work: has saved rbp three words below its CFA, or two, or where rbp points to.
+    let places = [
+        CallerRbp::BelowCfa { distance: 24 },
+        CallerRbp::BelowCfa { distance: 16 },
+        CallerRbp::AtRbp,
+    ];
+    for place in places {
+        let rules = below_main(&START_AND_MAIN, &[(0x1200, rsp_with(32, place))]);
+        for (return_address, expected) in [(0x1102, WalkEnd::Root), (0x1109, WalkEnd::RegisterLost)]
+        {
+            // main pushes nothing but rbp: at 1101 its CFA is counted from rsp, from 1104 on from rbp.
+            let process = Process {
+                rules: &rules,
+                stack: &[(0x7ff8, 0x1015), (0x7fe8, return_address)],
+            };
+            let (frames, end) = process.walk(at(0x1210, 0x7fd0, 0x7fd8), 16);
+            assert_eq!(end, expected, "{place:?}");
+            let whole = [0x1210, return_address, 0x1015];
+            assert!(whole.starts_with(&addresses(&frames)), "{place:?}");
+        }
     }
 }
 
