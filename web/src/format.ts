@@ -12,11 +12,18 @@ export function formatCount(count: number, singular: string, plural = `${singula
   return `${formatNumber(count)} ${count === 1 ? singular : plural}`;
 }
 
+/** Sums of fractions that differ by less are the same. */
+const ROUNDING = 1e-12;
+
+/** `99.7 %`; `100 %` and `0 %` only when it is so, as the terminal has it. */
 export function formatShare(part: number, whole: number): string {
-  if (!(whole > 0)) return "0 %";
+  if (!(whole > 0) || part === 0) return "0 %";
+  if (Math.abs(part - whole) < whole * ROUNDING) return "100 %";
   const percent = part / whole * 100;
-  if (percent > 0 && percent < 0.01) return "<0.01 %";
-  return `${percent.toFixed(percent < 10 && percent > 0 ? 2 : 1)} %`;
+  if (percent > 0 && percent < 0.01) return "< 0.01 %";
+  if (percent > 99.9 && percent < 100) return "> 99.9 %";
+  const short = percent.toFixed(2);
+  return `${percent > 0 && Number(short) < 10 ? short : percent.toFixed(1)} %`;
 }
 
 /** A difference of two shares (or of CPUs), in points of 100 %. */

@@ -118,7 +118,7 @@ export class FilterBar {
   private minimumChip(): HTMLElement {
     const { tree, state } = this.page;
     const kept = tree.self.reduce((sum, each) => sum + each, 0);
-    return this.chip("boxes", `from ${state.minimum * 100} %`, formatShare(kept, tree.total[0]), () => this.page.update({ minimum: 0 }, "push"));
+    return this.chip("boxes", `from ${+(state.minimum * 100).toPrecision(12)} %`, formatShare(kept, tree.total[0]), () => this.page.update({ minimum: 0 }, "push"));
   }
 
   /** The share of everything that the filter lets through by itself; as long as that is not known, nothing. */

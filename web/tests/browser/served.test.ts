@@ -82,7 +82,7 @@ describe.skipIf(!executable)("a served page", () => {
     give(samples(40), { position: "1" });
     await until("state", "ready");
     expect(await fact(page, "whole")).toBe("40");
-    expect(await page.locator("#served").innerText()).toMatch(/^live\s+99 samples\/s · 100.0 % complete · 0 lost/);
+    expect(await page.locator("#served").innerText()).toMatch(/^live\s+99 samples\/s · 100 % complete · 0 lost/);
   });
 
   test("grows, and keeps zoom, search, filter and what is written in the address", async () => {
