@@ -11,8 +11,8 @@ import { select, weigh, type Filter, type Selection } from "./model/filters";
 import { Names } from "./model/names";
 import type { TextTest } from "./model/search";
 import { buildSource, type Source } from "./model/source";
-import { sumLines, totalsOf, type LineSum } from "./model/sums";
-import { finish } from "./model/steps";
+import { membersOf, sumLines, sumLinesIn, totalsOf, type LineSum, type LineWeights, type Members } from "./model/sums";
+import { finish, type Steps } from "./model/steps";
 import { succeed } from "./model/successor";
 import { buildTree, findPath, pathTo, type MappedTree, type Tree } from "./model/tree";
 import { Searching } from "./searching";
@@ -24,7 +24,7 @@ import { Difference } from "./view/difference/difference";
 import { byId } from "./view/dom";
 import { FilterBar } from "./view/filter_bar";
 import { FlameGraph } from "./view/graph";
-import { cancelJobs, Job } from "./view/job";
+import { cancelJobs, Job, postpone } from "./view/job";
 import { renderLegend } from "./view/legend";
 import { renderPath, renderSearch } from "./view/path";
 import { Sandwich } from "./view/sandwich";
@@ -36,6 +36,9 @@ import { Tooltip } from "./view/tooltip";
 import { ViewMenu } from "./view/view_menu";
 
 type History = "push" | "replace";
+
+/** What the first tooltip needs is made once the page has been seen for so long. */
+const PREPARE_MS = 500;
 
 export class Page {
   names: Names;
@@ -61,7 +64,9 @@ export class Page {
   readonly filterBar: FilterBar;
   readonly viewMenu: ViewMenu;
   readonly searching = new Searching(this);
-  private lineWeights: { self: Float64Array; totals: Float64Array } | null = null;
+  private readonly preparing = new Job();
+  private lineWeights: LineWeights | null = null;
+  private members: { tree: MappedTree; of: Members } | null = null;
   private readonly computing = new Job();
   private readonly replacing = new Job();
   /** What the tree is of, and what it is computed for. */
@@ -102,6 +107,8 @@ export class Page {
   start(): void {
     addEventListener("popstate", () => this.restore());
     addEventListener("hashchange", () => this.restore());
+    postpone(() => this.timeline.begin());
+    setTimeout(() => this.preparing.start(this.prepare(), () => undefined), PREPARE_MS);
     this.rebuild(finish(orderSteps(this, this.tree, this.selection, this.state)));
     this.showTab();
     this.graph.setFlame(this.state.root === "bottom");
@@ -112,6 +119,8 @@ export class Page {
   update(patch: Partial<State>, how: History): void {
     const before = this.state;
     this.state = { ...before, ...patch };
+    // What is empty stays the same: nothing that depends on it is computed anew.
+    for (const name of ["filters", "transforms"] as const) if (this.state[name].length + before[name].length === 0) Object.assign(this.state, { [name]: before[name] });
     // In the order of time a zoom is a box of one tree, which is gone with it.
     const hasOtherTree = TREE_PARTS.some((name) => this.state[name] !== before[name]) && before.order === "time";
     if (hasOtherTree && !patch.zoom) this.state.zoom = [];
@@ -294,14 +303,33 @@ export class Page {
   }
 
   /** What the selected samples weigh at each node of the source, and with all below it. */
-  weights(): { self: Float64Array; totals: Float64Array } {
+  weights(): LineWeights {
     if (this.lineWeights?.self !== this.self) this.lineWeights = { self: this.self, totals: totalsOf(this.source, this.self) };
     return this.lineWeights;
   }
 
-  /** The lines of a function in the selected samples; only inside one node if that is given. */
-  linesOf(row: number, node: number): LineSum[] {
-    return sumLines(this.source, this.names, this.tree, this.weights(), row, node);
+  /** What the first tooltip would wait for. */
+  private *prepare(): Steps<void> {
+    yield 0;
+    // Made when it is asked for.
+    void this.tree.target;
+    yield 0.3;
+    this.weights();
+    yield 0.5;
+    this.membersOfBoxes();
+  }
+
+  /** The lines of a function in the selected samples; only inside one box if that is given. */
+  linesOf(row: number, box: number): LineSum[] {
+    const { source, names, tree } = this;
+    if (box < 0) return sumLines(source, names, tree, this.weights(), row);
+    return sumLinesIn(source, names, this.membersOfBoxes(), this.weights(), row, box);
+  }
+
+  private membersOfBoxes(): Members {
+    const { tree } = this;
+    if (this.members?.tree !== tree) this.members = { tree, of: membersOf(tree) };
+    return this.members.of;
   }
 
   // What is shown

@@ -85,20 +85,53 @@ export function totalsOf(source: Source, self: Float64Array): Float64Array {
   return totals;
 }
 
-/** Self and total of the lines of one function, the largest first; `only` in the nodes that went to one box. */
-export function sumLines(
-  source: Source, names: Names, tree: MappedTree, { self, totals }: { self: Float64Array; totals: Float64Array }, row: number, only = -1,
-): LineSum[] {
+/** Which nodes of the source went to each box, rising: those of a box are nodes[first[box]] up to nodes[first[box + 1]]. */
+export interface Members {
+  first: Int32Array;
+  nodes: Int32Array;
+}
+
+export function membersOf({ size, target }: MappedTree): Members {
+  const first = new Int32Array(size + 1);
+  for (let node = 0; node < target.length; node++) if (target[node] >= 0) first[target[node] + 1]++;
+  for (let box = 0; box < size; box++) first[box + 1] += first[box];
+  const nodes = new Int32Array(first[size]), next = first.slice();
+  for (let node = 0; node < target.length; node++) if (target[node] >= 0) nodes[next[target[node]]++] = node;
+  return { first, nodes };
+}
+
+/** What the lines of a function are read from. */
+export interface LineWeights {
+  self: Float64Array;
+  totals: Float64Array;
+}
+
+/** Self and total of the lines of one function, the largest first. */
+export function sumLines(source: Source, names: Names, tree: MappedTree, weights: LineWeights, row: number): LineSum[] {
+  const { level, row: rows, size } = source, { frame_function: functions } = names.profile, { target } = tree;
+  const nodes = [];
+  for (let node = 1; node < size; node++) if (level[node] === LEVEL_FRAME && functions[rows[node]] === row && target[node] >= 0) nodes.push(node);
+  return linesAmong(source, names, weights, row, nodes, false);
+}
+
+/** The same in the nodes that went to one box: as many are looked at as went there. */
+export function sumLinesIn(source: Source, names: Names, { first, nodes }: Members, weights: LineWeights, row: number, box: number): LineSum[] {
+  return linesAmong(source, names, weights, row, nodes.subarray(first[box], first[box + 1]), true);
+}
+
+/** `isOneBox`: no node is below another of the same line. */
+function linesAmong(source: Source, names: Names, { self, totals }: LineWeights, row: number, nodes: ArrayLike<number>, isOneBox: boolean): LineSum[] {
   const { frame_function: functions, frame_line: lines } = names.profile;
   const sums = new Map<number, LineSum>();
   // Inside the function already, on the same line: counted with the outer one.
   const isOf = (node: number) => source.level[node] === LEVEL_FRAME && functions[source.row[node]] === row;
-  for (let node = 1; node < source.size; node++) {
-    if (totals[node] === 0 || !isOf(node) || tree.target[node] < 0 || (only >= 0 && tree.target[node] !== only)) continue;
+  for (let at = 0; at < nodes.length; at++) {
+    const node = nodes[at];
+    if (totals[node] === 0 || !isOf(node)) continue;
     const line = lines[source.row[node]];
     const sum = sums.get(line) ?? { line, self: 0, total: 0 };
     sum.self += self[node];
-    if (only >= 0 || !isBelow(source, node, isOf, lines, line)) sum.total += totals[node];
+    if (isOneBox || !isBelow(source, node, isOf, lines, line)) sum.total += totals[node];
     sums.set(line, sum);
   }
   return [...sums.values()].sort((a, b) => b.total - a.total || a.line - b.line);

@@ -3,7 +3,7 @@
 import { KIND_INTERPRETER, KIND_KERNEL, KIND_NATIVE } from "./kinds";
 import { Merger } from "./merger";
 import type { Names } from "./names";
-import { LEVEL_FRAME, LEVEL_PROCESS, LEVEL_ROOT, type Source } from "./source";
+import { LEVEL_FRAME, LEVEL_PROCESS, LEVEL_ROOT, once, type Source } from "./source";
 import { finish, inChunks, part, type Steps } from "./steps";
 
 export type Deed = "focus" | "hide" | "collapse" | "recursion";
@@ -46,9 +46,9 @@ export interface Tree {
   levels: Int32Array;
 }
 
-/** A tree and where each node of the source went; -1 for nodes that are not in it. */
+/** A tree and where each node of the source went; -1 for nodes that are not in it. Made when it is asked for. */
 export interface MappedTree extends Tree {
-  target: Int32Array;
+  readonly target: Int32Array;
 }
 
 /** Entry of each source node; -1 for a node that is left out and whose time goes to its caller. */
@@ -135,14 +135,15 @@ class Joining {
   /** The nodes from one to another; those before are joined already. */
   join(from: number, to: number): void {
     const { source, names, entries, focus, recursive, target, weighs, merger, met, self } = this;
-    const { frame_function: functions } = names.profile;
+    const { frame_function: functions } = names.profile, { parent: parents, level, row: rows } = source, { firstGroup } = names;
+    const asksFunction = met !== null || recursive.size > 0;
     for (let node = Math.max(1, from); node < to; node++) {
       if (weighs[node] === 0) {
         target[node] = -1;
         continue;
       }
-      const parent = source.parent[node];
-      const row = source.level[node] === LEVEL_FRAME ? functions[source.row[node]] : -1;
+      const parent = parents[node];
+      const row = asksFunction && level[node] === LEVEL_FRAME ? functions[rows[node]] : -1;
       let above = target[parent];
       if (met) {
         const before = met[parent];
@@ -155,7 +156,7 @@ class Joining {
       }
       const entry = entries[node];
       if (entry < 0) target[node] = above;
-      else if (entry >= names.firstGroup && merger.entry[above] === entry) target[node] = above;
+      else if (entry >= firstGroup && merger.entry[above] === entry) target[node] = above;
       else {
         const outer = recursive.size > 0 && recursive.has(row) ? findAbove(merger, names, above, row) : -1;
         target[node] = outer >= 0 ? outer : merger.child(above, entry);
@@ -173,39 +174,22 @@ function findAbove(merger: Merger, names: Names, from: number, row: number): num
   return -1;
 }
 
-/** Children of each node, in order of arrival. */
-function* groupChildren(size: number, parent: Int32Array): Steps<{ first: Int32Array; children: Int32Array }> {
-  const first = new Int32Array(size + 1);
-  for (let node = 1; node < size; node++) first[parent[node] + 1]++;
-  for (let node = 0; node < size; node++) first[node + 1] += first[node];
-  yield 0.4;
-  const children = new Int32Array(size), next = first.slice();
-  yield* part(inChunks(size, CHUNK, (from, to) => {
-    for (let node = Math.max(1, from); node < to; node++) children[next[parent[node]]++] = node;
-  }), 0.4, 1);
-  return { first, children };
-}
-
-/** The largest first, for the children of some nodes; equal ones in order of arrival, so that a page always looks the same. */
-function sortChildren(first: Int32Array, children: Int32Array, total: Float64Array, begin: number, end: number): void {
-  for (let node = begin; node < end; node++) {
-    const from = first[node], to = first[node + 1];
-    if (to - from > SORTED_BY_HAND) children.subarray(from, to).sort((a, b) => total[b] - total[a] || a - b);
-    else if (to - from > 1) insertionSort(children, from, to, total);
+/** Nodes that come newest first, by what they weigh, the largest first; equal ones in order of arrival, so that a page always looks the same. */
+function sortNodes(nodes: Int32Array, from: number, to: number, total: Float64Array): void {
+  if (to - from > SORTED_BY_HAND) {
+    nodes.subarray(from, to).sort((a, b) => total[b] - total[a] || a - b);
+    return;
+  }
+  for (let at = from + 1; at < to; at++) {
+    const node = nodes[at], weight = total[node];
+    let place = at;
+    for (; place > from && total[nodes[place - 1]] <= weight; place--) nodes[place] = nodes[place - 1];
+    nodes[place] = node;
   }
 }
 
 // Most nodes have a few children, for which calling the built-in sort takes longer than sorting.
 const SORTED_BY_HAND = 16;
-
-function insertionSort(nodes: Int32Array, from: number, to: number, total: Float64Array): void {
-  for (let at = from + 1; at < to; at++) {
-    const node = nodes[at];
-    let place = at;
-    for (; place > from && total[nodes[place - 1]] < total[node]; place--) nodes[place] = nodes[place - 1];
-    nodes[place] = node;
-  }
-}
 
 /** Nodes in order of arrival, parents first. */
 export interface Unordered {
@@ -230,28 +214,57 @@ export function* layOut(merged: Unordered, sorted: boolean, minimum = 0): Steps<
   yield* part(inChunks(all - 1, CHUNK, (from, to) => {
     for (let node = all - 1 - from; node > all - 1 - to; node--) totals[above[node]] += totals[node];
   }), 0, 0.1);
-  const { first, children } = yield* part(groupChildren(all, above), 0.1, 0.25);
-  if (sorted) yield* part(inChunks(all, CHUNK, (from, to) => sortChildren(first, children, totals, from, to)), 0.25, 0.4);
   const least = minimum * totals[0];
+  const links = yield* part(linkChildren(all, above), 0.1, 0.2);
   const levels = levelBounds(above, totals, all, least);
-  yield 0.5;
-  return yield* part(placeNodes(merged, totals, least, levels, first, children), 0.5, 1);
+  yield 0.3;
+  return yield* part(placeNodes(merged, totals, { least, sorted, levels }, links), 0.3, 1);
+}
+
+/** A node's child that arrived last, and for each child the one before it; 0 for none. */
+interface Links {
+  newest: Int32Array;
+  older: Int32Array;
+}
+
+function* linkChildren(size: number, parent: Int32Array): Steps<Links> {
+  const newest = new Int32Array(size), older = new Int32Array(size);
+  yield* inChunks(size, CHUNK, (from, to) => {
+    for (let node = Math.max(1, from); node < to; node++) {
+      const above = parent[node];
+      older[node] = newest[above];
+      newest[above] = node;
+    }
+  });
+  return { newest, older };
 }
 
 /** Depth first, and each level is written from left to right: neighbours in memory are met together, which is several times
  * faster than going through all memory once per level. */
 function* placeNodes(
-  { size: all, entry: entries, self: selves }: Unordered, totals: Float64Array, least: number, levels: Int32Array, first: Int32Array, children: Int32Array,
+  { size: all, entry: entries, self: selves }: Unordered, totals: Float64Array,
+  { least, sorted, levels }: { least: number; sorted: boolean; levels: Int32Array }, { newest, older }: Links,
 ): Steps<LaidOut> {
   const height = levels.length - 1, end = levels[height];
   const entry = new Int32Array(end), parent = new Int32Array(end), depth = new Int32Array(end), firstChild = new Int32Array(end + 1);
   const start = new Float64Array(end), self = new Float64Array(end), total = new Float64Array(end);
   const place = new Int32Array(all).fill(-1);
-  const next = new Int32Array(height + 2), at = new Int32Array(height + 1), to = new Int32Array(height + 1), open = new Int32Array(height + 1);
-  const left = new Float64Array(height + 1);
+  // The children that are still to be visited, of each node on the way down: those of a depth are at[depth] up to to[depth].
+  const waiting = new Int32Array(all), at = new Int32Array(height + 1), to = new Int32Array(height + 1);
+  const next = new Int32Array(height + 2), open = new Int32Array(height + 1), left = new Float64Array(height + 1);
   next.set(levels);
   next[height + 1] = end;
-  const visit = (was: number, deep: number, from: number, up: number): void => {
+  /** Lets the children of a node wait behind others, in the order in which they are drawn. */
+  const gather = (was: number, from: number): number => {
+    let last = from;
+    for (let child = newest[was]; child > 0; child = older[child]) if (totals[child] > 0) waiting[last++] = child;
+    if (last - from > 1) {
+      if (sorted) sortNodes(waiting, from, last, totals);
+      else waiting.subarray(from, last).reverse();
+    }
+    return last;
+  };
+  const visit = (was: number, deep: number, from: number, up: number, wait: number): void => {
     const node = next[deep]++;
     place[was] = node;
     entry[node] = entries[was];
@@ -261,8 +274,8 @@ function* placeNodes(
     depth[node] = deep;
     start[node] = from;
     firstChild[node] = next[deep + 1];
-    at[deep] = first[was];
-    to[deep] = first[was + 1];
+    at[deep] = wait;
+    to[deep] = gather(was, wait);
     open[deep] = node;
     left[deep] = from;
   };
@@ -274,16 +287,17 @@ function* placeNodes(
         deep--;
         continue;
       }
-      const child = children[at[deep]++], from = left[deep], width = totals[child];
+      const child = waiting[at[deep]++], from = left[deep], width = totals[child];
       left[deep] += width;
-      if (width > 0 && width >= least) {
-        visit(child, ++deep, from, open[deep - 1]);
+      if (width >= least) {
+        visit(child, deep + 1, from, open[deep], to[deep]);
+        deep++;
         placed++;
       }
     }
     return deep;
   };
-  visit(0, 0, 0, -1);
+  visit(0, 0, 0, -1, 0);
   let placed = 0;
   for (let deep = walk(0, CHUNK); deep >= 0; deep = walk(deep, CHUNK)) yield Math.min(1, (placed += CHUNK) / end);
   firstChild[end] = end;
@@ -314,11 +328,9 @@ export function* buildTreeSteps(source: Source, names: Names, shape: Shape, self
   const { merger, target } = joining;
   yield 0.1;
   yield* part(inChunks(source.size, CHUNK, (from, to) => joining.join(from, to)), 0.1, 0.6);
-  const { tree, place } = yield* part(layOut(merger, true, shape.minimum), 0.6, 0.95);
-  yield* part(inChunks(source.size, CHUNK, (from, to) => {
-    for (let node = from; node < to; node++) target[node] = target[node] < 0 ? -1 : place[target[node]];
-  }), 0.95, 1);
-  return { ...tree, target };
+  const { tree, place } = yield* part(layOut(merger, true, shape.minimum), 0.6, 1);
+  const placed = once(() => target.map((node) => node < 0 ? -1 : place[node]));
+  return { ...tree, get target() { return placed(); } };
 }
 
 /** The first node of a level that ends behind `value`; the level's end if none does. */

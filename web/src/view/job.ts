@@ -1,7 +1,7 @@
 // Long work, a slice at a time, so that the page draws, scrolls and answers meanwhile.
 
 import type { Steps } from "../model/steps";
-import { soon } from "../soon";
+import { afterPicture, soon } from "../soon";
 
 /** How long the page may work before it looks whether somebody wants something. */
 const SLICE_MS = 30;
@@ -28,6 +28,17 @@ function endOfSlice(): number {
     soon(() => { begun = 0; });
   }
   return begun + SLICE_MS;
+}
+
+/** What the next picture does not need is begun when that is on the screen; the page is busy until then. */
+export function postpone(run: () => void): void {
+  const job = new Job();
+  running.add(job);
+  tell();
+  afterPicture(() => {
+    job.cancel();
+    run();
+  });
 }
 
 /** One thing to work on at a time: what comes later takes the place of what was begun. */

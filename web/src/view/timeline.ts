@@ -36,6 +36,8 @@ export class Timeline {
   private bins = 1;
   private laneWidth = 1;
   private overviewWidth = 0;
+  /** The first picture does not wait for the strip. */
+  private hasBegun = false;
   /** Labels stand above their lanes: there is no room for both beside each other. */
   private isStacked = false;
   private readonly whole = new Question<Lane>();
@@ -115,6 +117,12 @@ export class Timeline {
     event.stopPropagation();
   }
 
+  /** From now on the strip is drawn. */
+  begin(): void {
+    this.hasBegun = true;
+    this.drawOverview();
+  }
+
   drawOverview(): void {
     const { page, canvas } = this;
     const { duration } = page.source;
@@ -125,7 +133,7 @@ export class Timeline {
     const width = this.overview.clientWidth;
     this.overviewWidth = width;
     const bins = this.countBins(width);
-    if (width > 0) this.whole.ask([page.source, filters, bins], () => binFiltered(page.source, page.names, filters, bins), (lane) => {
+    if (width > 0 && this.hasBegun) this.whole.ask([page.source, filters, bins], () => binFiltered(page.source, page.names, filters, bins), (lane) => {
       const context = fitCanvas(canvas, width, OVERVIEW_HEIGHT);
       if (context) this.drawBins(context, lane, bins, width, OVERVIEW_HEIGHT, Math.max(highestBin(lane, bins), 1e-9));
     });
