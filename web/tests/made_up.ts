@@ -3,7 +3,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
-import { NONE, type Cost, type Head, type Profile } from "../src/data/profile";
+import { NONE, type Cost, type Head, type Process, type Profile } from "../src/data/profile";
 import { parseProfile } from "../src/data/read";
 import { initialState, type State } from "../src/state";
 import { buildSource, type Source } from "../src/model/source";
@@ -24,6 +24,8 @@ export interface SampleText {
   /** Of two recordings: 0 the base, 1 the new one. */
   side?: number;
   complete?: boolean;
+  /** Where the process runs: `container_name`, `pod`. */
+  placement?: Record<string, string>;
   stack: FrameText[];
 }
 
@@ -56,7 +58,7 @@ function gilOf(kind: number, name: string, library: string): number {
 /** The uncompressed data of a profile of these samples, which must be in the order of time. */
 export function dataOf(samples: SampleText[], changes: Partial<Head> = {}, cost?: Cost): Buffer {
   const strings = new Interner<string>(), functions = new Interner<number[]>(), frames = new Interner<number[]>();
-  const processes = new Interner<{ pid: number; name: number; command_line: number; python_version: null }>();
+  const processes = new Interner<Process>();
   const threads = new Interner<{ process: number; tid: number; name: number }>();
   const frameOf = (text: FrameText) => {
     const kind = KINDS.indexOf(text[0]);
@@ -68,9 +70,10 @@ export function dataOf(samples: SampleText[], changes: Partial<Head> = {}, cost?
   interface Node { row: number; children: Map<number, Node>; place: number; samples: number[] }
   const newNode = (row: number): Node => ({ row, children: new Map(), place: 0, samples: [] });
   const root = newNode(0);
-  const leaves = samples.map(({ process = "python3", pid = 1, tid = pid, stack }) => {
+  const leaves = samples.map(({ process = "python3", pid = 1, tid = pid, stack, placement }) => {
     const name = strings.of(process);
-    const processRow = processes.of({ pid, name, command_line: name, python_version: null });
+    const placed = placement && { placement: Object.fromEntries(Object.entries(placement).map(([field, value]) => [field, strings.of(value)])) };
+    const processRow = processes.of({ pid, name, command_line: name, python_version: null, ...placed });
     const path = [processRow, threads.of({ process: processRow, tid, name }), ...stack.map(frameOf)];
     return path.reduce((node, row) => {
       const child = node.children.get(row) ?? newNode(row);

@@ -240,22 +240,6 @@ describe.skipIf(!executable)("the controls", () => {
     await reset();
   });
 
-  test("a reset of what is as it was computes nothing", async () => {
-    const fresh = await openFile(file);
-    await settled(fresh.page);
-    await fresh.page.evaluate(() => {
-      const { viperf } = globalThis as unknown as { viperf: { tree: object; reset(): void } };
-      Object.assign(globalThis, { treeBefore: viperf.tree });
-      viperf.reset();
-    });
-    await settled(fresh.page);
-    expect(await fresh.page.evaluate(() => {
-      const { viperf, treeBefore } = globalThis as unknown as { viperf: { tree: object }; treeBefore: object };
-      return viperf.tree === treeBefore;
-    })).toBe(true);
-    await fresh.close();
-  });
-
   test("filters of every sort, and their chips", async () => {
     const add = async (sort: string, value: RegExp, without = false) => {
       await page.click("#filter-menu summary");

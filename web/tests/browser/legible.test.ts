@@ -29,7 +29,10 @@ async function pixels(page: Page): Promise<{ name: string; text: Pixel; ground: 
     const { palette } = viperf.colors;
     const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true }) as CanvasRenderingContext2D;
     const fill = (color: string): Pixel => {
+      // What a canvas does not take for a colour leaves the one before as it is.
+      context.fillStyle = "#010203";
       context.fillStyle = color;
+      if (context.fillStyle === "#010203") throw new Error(`no colour: ${color}`);
       context.fillRect(0, 0, 1, 1);
       return [...context.getImageData(0, 0, 1, 1).data.slice(0, 3)] as Pixel;
     };

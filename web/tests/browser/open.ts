@@ -67,6 +67,8 @@ async function open(url: string, allowed: RegExp, { width = 1440, height = 900, 
   await before?.(page);
   await page.goto(url);
   await page.waitForSelector("html[data-state]", { timeout: 150_000 });
+  // Widths of texts are those of the fonts that are there by now.
+  await page.evaluate(() => document.fonts.ready.then(() => undefined));
   return { page, complaints, close: async () => { await context.close(); expect(complaints).toEqual([]); } };
 }
 

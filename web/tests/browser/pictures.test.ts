@@ -88,7 +88,9 @@ describe.skipIf(!executable)("pictures", () => {
       const { viperf } = globalThis as unknown as { viperf: { colors: { plain(kind: number): string } } };
       const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true }) as CanvasRenderingContext2D;
       return [1, 2, 3].map((kind) => {
+        context.fillStyle = "#010203";
         context.fillStyle = viperf.colors.plain(kind);
+        if (context.fillStyle === "#010203") throw new Error(`no colour: ${viperf.colors.plain(kind)}`);
         context.fillRect(0, 0, 1, 1);
         return [...context.getImageData(0, 0, 1, 1).data.slice(0, 3)];
       });
