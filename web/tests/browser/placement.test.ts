@@ -1,16 +1,16 @@
-// Containers and pods as filters: what the menu lists, what a chip says and lets through, against the samples themselves.
+// Containers, pods and units as filters: what the menu lists, what a chip says and lets through, against the samples themselves.
 
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { dataOf, pageOf, type SampleText } from "../made_up";
 import { closeBrowser, downloadText, executable, fact, openFile, settled, writePage } from "./open";
 
-/** Of 1,000 samples: two processes in one container, one of these pods has two containers, and one process is in none. */
+/** Of 1,000 samples: two processes in one container, one pod of two containers, and one process in neither, but of a unit. */
 const PLACES: { samples: number; process: string; pid: number; leaf: string; placement?: Record<string, string> }[] = [
   { samples: 250, process: "gunicorn", pid: 10, leaf: "render", placement: { container_name: "web", pod: "shop-7d9f" } },
   { samples: 150, process: "celery", pid: 11, leaf: "resize", placement: { container_name: "web", pod: "shop-x2kq" } },
   { samples: 200, process: "redis-py", pid: 12, leaf: "render", placement: { container_name: "cache <b>", pod: "shop-7d9f" } },
-  { samples: 400, process: "cron", pid: 13, leaf: "tidy" },
+  { samples: 400, process: "cron", pid: 13, leaf: "tidy", placement: { unit: "cron.service" } },
 ];
 
 function samples(): SampleText[] {
@@ -67,6 +67,7 @@ describe.skipIf(!executable)("filters of where a process runs", () => {
 
   test.each([
     ["container_name", "container name", ["web", "cache <b>"]], ["pod", "pod", ["shop-7d9f", "shop-x2kq"]],
+    ["unit", "unit", ["cron.service"]],
   ])("by %s: what is listed, what a chip says, and what it lets through", async (field, title, values) => {
     await choose(field);
     expect(await listed()).toEqual(values.map((value) => [value, shareOf(counted(({ placement }) => placement?.[field] === value).whole)]));
