@@ -7,7 +7,7 @@ use std::{fs, os::fd::RawFd, time::Duration};
 pub struct OwnUsage {
     /// User and system time of all threads.
     pub cpu: Duration,
-    /// Largest resident memory, in bytes.
+    /// Largest resident memory, in bytes; not that of the program that started it.
     pub peak_rss_bytes: u64,
 }
 
@@ -26,9 +26,20 @@ pub fn read_own_usage() -> OwnUsage {
     };
     OwnUsage {
         cpu: duration(usage.ru_utime) + duration(usage.ru_stime),
-        // ru_maxrss is in KiB on Linux (getrusage(2)).
-        peak_rss_bytes: usage.ru_maxrss.unsigned_abs() * 1024,
+        // An exec hands ru_maxrss on to the new program:
+        // <https://github.com/torvalds/linux/blob/v6.12/fs/exec.c#L1008-L1012>. It is in KiB (getrusage(2)).
+        peak_rss_bytes: read_peak_of_memory().unwrap_or(usage.ru_maxrss.unsigned_abs() * 1024),
     }
+}
+
+/// The most that the memory of the calling process, which an exec makes anew, has had resident, in bytes.
+fn read_peak_of_memory() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = peak.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib * 1024)
 }
 
 /// Memory that the kernel accounts to the BPF map behind a descriptor of the calling process, in bytes
@@ -114,6 +125,29 @@ mod tests {
             sum = std::hint::black_box(sum.wrapping_add(1));
         }
         assert!(read_own_usage().peak_rss_bytes > 100_000);
+    }
+
+    #[test]
+    fn memory_of_the_program_that_started_it_is_not_its_own() {
+        const LARGE: usize = 256 << 20;
+        const IS_CHILD: &str = "VIPERF_TEST_PRINTS_ITS_PEAK";
+        if std::env::var_os(IS_CHILD).is_some() {
+            return println!("peak {}.", read_own_usage().peak_rss_bytes);
+        }
+        let large = std::hint::black_box(vec![1_u8; LARGE]);
+        let own = std::env::current_exe().unwrap();
+        let name = "own_usage::tests::memory_of_the_program_that_started_it_is_not_its_own";
+        let child = std::process::Command::new(own)
+            .args([name, "--exact", "--nocapture"])
+            .env(IS_CHILD, "1")
+            .output()
+            .unwrap();
+        drop(std::hint::black_box(large));
+        let text = String::from_utf8(child.stdout).unwrap();
+        let (_, rest) = text.split_once("peak ").unwrap();
+        let peak: usize = rest.split_once('.').unwrap().0.parse().unwrap();
+        assert!(peak < LARGE / 2, "{peak}");
+        assert!(read_own_usage().peak_rss_bytes >= LARGE as u64);
     }
 
     #[test]
