@@ -19,7 +19,7 @@ mod naming;
 mod unnamed;
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     mem,
     sync::Arc,
     time::{Instant, SystemTime},
@@ -114,6 +114,8 @@ impl<D, H: Copy> Row<D, H> {
 struct KnownStack {
     raw: RawStack,
     handle: Option<StackHandle>,
+    /// Nobody else knew it when it was looked last.
+    is_ours: bool,
 }
 
 /// Makes the profile, a step at a time.
@@ -125,12 +127,19 @@ pub(crate) struct Builder {
     /// Those inlined into a native frame, innermost first; only where there are any.
     inlined: HashMap<RawFrame, Vec<FrameHandle>>,
     /// By their numbers.
-    functions: Vec<PythonFunction>,
+    functions: HashMap<u32, PythonFunction>,
+    /// The number of the next one that comes.
+    next_function: u32,
+    /// Those that no process has any more.
+    gone_functions: HashSet<u32>,
     /// The rows of those that the profile has.
     made_functions: HashMap<u32, FunctionHandle>,
-    stacks: HashMap<u32, KnownStack>,
+    /// By their numbers.
+    stacks: BTreeMap<u32, KnownStack>,
     /// The number of the next stack that comes.
     next_stack: u32,
+    /// How many there may be until those are looked for that do not come again.
+    look_at: usize,
     naming: Naming,
     processes: HashMap<u32, Row<ProcessDescription, ProcessHandle>>,
     threads: HashMap<u32, Row<ThreadDescription, ThreadHandle>>,
@@ -138,6 +147,8 @@ pub(crate) struct Builder {
     waiting: Vec<RawSample>,
     /// Samples that are to be put into the profile, in this order.
     released: Released,
+    /// So many may wait there for names.
+    most_released: usize,
     /// When they came, the earliest first.
     arrivals: VecDeque<Arrival>,
     /// Those whose last samples may not be in the profile yet, the earliest first.
@@ -164,15 +175,19 @@ impl Builder {
             },
             frames: HashMap::new(),
             inlined: HashMap::new(),
-            functions: Vec::new(),
+            functions: HashMap::new(),
+            next_function: 0,
+            gone_functions: HashSet::new(),
             made_functions: HashMap::new(),
-            stacks: HashMap::new(),
+            stacks: BTreeMap::new(),
             next_stack: 0,
+            look_at: 0,
             naming: Naming::default(),
             processes: HashMap::new(),
             threads: HashMap::new(),
             waiting: Vec::new(),
             released: Released::default(),
+            most_released: options.memory_shares().waiting_samples,
             arrivals: VecDeque::new(),
             ended: VecDeque::new(),
             gone_files: VecDeque::new(),
@@ -189,6 +204,7 @@ impl Builder {
         let News {
             files,
             functions,
+            gone_functions,
             stacks,
             processes,
             threads,
@@ -198,11 +214,18 @@ impl Builder {
             gone_files,
         } = news;
         self.names.files.extend(files);
-        self.functions.extend(functions);
+        for function in functions {
+            self.functions.insert(self.next_function, function);
+            self.next_function += 1;
+        }
+        self.gone_functions.extend(gone_functions);
         for raw in stacks {
-            let handle = None;
-            self.stacks
-                .insert(self.next_stack, KnownStack { raw, handle });
+            let known = KnownStack {
+                raw,
+                handle: None,
+                is_ours: false,
+            };
+            self.stacks.insert(self.next_stack, known);
             self.next_stack += 1;
         }
         for (index, description) in processes {
@@ -259,6 +282,7 @@ impl Builder {
         }
         self.add_samples();
         self.forget_ended(until.is_none());
+        self.forget_many_stacks();
     }
 
     /// What had come by then has nothing before it that is still to come.
@@ -345,14 +369,14 @@ impl Builder {
         for row in self.threads.values_mut() {
             row.made = None;
         }
-        let waiting = self.waiting.iter().chain(self.released.iter());
-        let waiting: HashSet<u32> = waiting.map(|sample| sample.stack.0).collect();
-        let named = self.naming.named();
-        self.stacks.retain(|number, stack| {
+        for stack in self.stacks.values_mut() {
             stack.handle = None;
-            // Whoever takes samples has forgotten what only we have.
-            *number >= named || Arc::strong_count(&stack.raw.frames) > 1 || waiting.contains(number)
-        });
+        }
+        self.forget_stacks();
+        // Now no row holds a name, and what is needed of them can be asked for again.
+        if self.names.are_many() && self.naming.begin_anew() {
+            self.names.forget_addresses();
+        }
     }
 
     fn stack(&mut self, number: u32) -> Option<(StackHandle, Option<viperf_abi::Reason>)> {

@@ -58,9 +58,13 @@ pub(crate) struct CodeObjects {
     distinct: HashSet<Rc<Definition>>,
     /// How many there may be until those that were are let go.
     sweep_at: usize,
+    /// Those of the distinct definitions. One that was let go and comes again has another number, and the same row in a profile.
     by_function: HashMap<PythonFunction, u32>,
+    next_function: u32,
     /// Those that have not been handed over, in the order of their numbers.
     new_functions: Vec<PythonFunction>,
+    /// Numbers that come in no new stack any more, and of which that has not been said.
+    gone_functions: Vec<u32>,
     methods: MethodNames,
 }
 
@@ -130,22 +134,36 @@ impl CodeObjects {
         std::mem::take(&mut self.new_functions)
     }
 
+    /// The functions that no process has any more. Stacks with frames of them have been defined before, and no other ones are.
+    pub(crate) fn take_gone(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.gone_functions)
+    }
+
+    /// The number of a function.
+    fn number(&mut self, function: PythonFunction) -> u32 {
+        let next = self.next_function;
+        let number = self
+            .by_function
+            .entry(function)
+            .or_insert_with_key(|function| {
+                self.new_functions.push(function.clone());
+                next
+            });
+        if *number == next {
+            self.next_function += 1;
+        }
+        *number
+    }
+
     fn insert(
         &mut self,
         record: &CodeRecord,
         function: Option<PythonFunction>,
         line_table: Vec<u8>,
     ) {
-        let number = self.by_function.len() as u32;
-        let function = function.map(|function| {
-            *self
-                .by_function
-                .entry(function)
-                .or_insert_with_key(|function| {
-                    self.new_functions.push(function.clone());
-                    number
-                })
-        });
+        // Before the function has its number: nothing else holds it until its definition does.
+        self.sweep();
+        let function = function.map(|function| self.number(function));
         let first_line = record.first_line;
         let lines = line_table_kind(record.line_table_kind)
             .map(|kind| LineTable::decode(kind, line_table, first_line));
@@ -157,7 +175,6 @@ impl CodeObjects {
         let definition = match self.distinct.get(&definition) {
             Some(known) => Rc::clone(known),
             None => {
-                self.sweep();
                 let new = Rc::new(definition);
                 self.distinct.insert(Rc::clone(&new));
                 new
@@ -177,12 +194,19 @@ impl CodeObjects {
         }
     }
 
-    /// Lets definitions go that no process has any more, once they may be half of all.
+    /// Lets definitions go that no process has any more, and their functions, once they may be half of all.
     fn sweep(&mut self) {
-        if self.distinct.len() >= self.sweep_at.max(FEWEST_KEPT) {
-            self.distinct.retain(|kept| Rc::strong_count(kept) > 1);
-            self.sweep_at = 2 * self.distinct.len();
+        if self.distinct.len() < self.sweep_at.max(FEWEST_KEPT) {
+            return;
         }
+        self.distinct.retain(|kept| Rc::strong_count(kept) > 1);
+        self.sweep_at = 2 * self.distinct.len();
+        let functions = self.distinct.iter().filter_map(|kept| kept.function);
+        let in_use: HashSet<u32> = functions.collect();
+        let gone = self
+            .by_function
+            .extract_if(|_, number| !in_use.contains(number));
+        self.gone_functions.extend(gone.map(|(_, number)| number));
     }
 }
 
@@ -299,5 +323,29 @@ mod tests {
             codes.distinct.len()
         );
         assert!(matches!(codes.place(0, 0), Place::Line { .. }));
+        assert_eq!(codes.by_function.len(), codes.distinct.len());
+    }
+
+    #[test]
+    fn a_function_whose_code_is_gone_is_let_go_once_and_has_another_number_when_it_comes_again() {
+        let mut codes = CodeObjects::default();
+        codes.insert(&record(0, 1), function("stays"), Vec::new());
+        for id in 1..=FEWEST_KEPT as u32 {
+            codes.insert(&record(id, 2), function(&format!("f{id}")), Vec::new());
+            codes.forget(2);
+        }
+        let told = codes.take_new();
+        let gone = codes.take_gone();
+        assert_eq!(gone.len(), FEWEST_KEPT - 1);
+        assert!(gone.iter().all(|number| (*number as usize) < told.len()));
+        assert!(codes.take_gone().is_empty());
+        codes.insert(&record(9, 3), function("f1"), Vec::new());
+        codes.insert(&record(10, 3), function("stays"), Vec::new());
+        let number_of = |id| match codes.place(id, 0) {
+            Place::Line { function, .. } => function,
+            other => unreachable!("{other:?}"),
+        };
+        assert_eq!((number_of(9), number_of(10)), (told.len() as u32, 0));
+        assert_eq!(codes.take_new(), [function("f1").unwrap()]);
     }
 }

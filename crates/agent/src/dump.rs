@@ -25,7 +25,7 @@ use viperf_profile::Dump;
 use viperf_sample::{Look, MappingChange, Sampler, ThreadLooker};
 
 use crate::{
-    RecordError, RecordOptions, Target, build_profile::Builder, control_group_target,
+    MemoryShares, RecordError, RecordOptions, Target, build_profile::Builder, control_group_target,
     found::Readers, recording::Recording, targets,
 };
 use seen::{Seen, Sightings, Why};
@@ -111,7 +111,7 @@ impl Dumper {
             inlined_functions: options.inlined_functions,
             ..RecordOptions::default()
         };
-        let recording = Recording::new(&Arc::default());
+        let recording = Recording::new(&Arc::default(), &MemoryShares::of(ROW_MEMORY));
         let builder = Builder::new(&record_options, Arc::clone(&recording.generated));
         let mut dumper = Self {
             options: options.clone(),

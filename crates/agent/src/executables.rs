@@ -37,6 +37,9 @@ const GREENLET_PREFIX: &str = "_greenlet.";
 /// The kernel's word of a frame has 20 bits for the number.
 const LARGEST_NUMBER: u32 = (1 << 20) - 1;
 
+/// So many files without a Python are remembered; beyond that they are looked at again.
+const MOST_PLAIN: usize = 1 << 16;
+
 /// Larger files are not read whole; they are shown without unwinding through them.
 const LARGEST_FILE: u64 = 4 << 30;
 
@@ -106,6 +109,13 @@ pub(crate) struct Executables {
 }
 
 impl Executables {
+    /// None; of their unwind rows so many may wait for room in the kernel.
+    pub(crate) fn new(most_waiting_rows: usize) -> Self {
+        let mut executables = Self::default();
+        executables.loading.most_waiting = most_waiting_rows;
+        executables
+    }
+
     /// The number of the executable behind a mapping, opened and looked at if it is new. `None` for memory without a file
     /// and for files that cannot be opened.
     pub(crate) fn find_or_open(&mut self, pid: Pid, mapping: &Mapping) -> Option<u32> {
@@ -166,6 +176,9 @@ impl Executables {
         }
         match open(pid, mapping) {
             Ok(executable) if matches!(executable.python, PythonKind::None) => {
+                if self.plain.len() >= MOST_PLAIN {
+                    self.plain.clear();
+                }
                 self.plain.insert(identity);
                 false
             }
@@ -174,9 +187,15 @@ impl Executables {
         }
     }
 
-    /// `None` when all numbers have been used, a million of them.
+    /// `None` when all numbers have been used, a million of them. None is used again: the kernel remembers stacks by them.
     fn insert(&mut self, identity: Identity, mut executable: Executable) -> Option<u32> {
-        let number = (self.last < LARGEST_NUMBER).then_some(self.last + 1)?;
+        if self.last >= LARGEST_NUMBER {
+            self.loading.notes.push(format!(
+                "more than {LARGEST_NUMBER} executables and libraries were run: native frames in later ones are missing until viperf is started again"
+            ));
+            return None;
+        }
+        let number = self.last + 1;
         // Nearly all have the same one.
         let held = self.all.values().filter_map(|other| other.root.as_ref());
         executable.root = executable.root.map(|root| root.shared_with(held));

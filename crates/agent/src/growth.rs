@@ -119,7 +119,7 @@ impl<'run> Growth<'run> {
             {
                 self.grow(now, observer);
                 self.next = Some(now + every.max(now.elapsed() * PACE));
-            } else if self.grow_every.is_none() && self.builder.holds_gone_files() {
+            } else if self.grow_every.is_none() && self.builder.holds_what_is_gone() {
                 // They are held until the names in them are known: not for as long as the recording lasts.
                 self.build(now, observer);
             }

@@ -2,8 +2,8 @@
 //!
 //! The first must never wait for the second: what it has is put into one place, under a lock that is held for as long as it
 //! takes to put two lists together, and the second takes all that is there. Records of samples are what there can be too
-//! many of while the second is held up (a slow disk, a pipe that nobody reads): [`LARGEST_BACKLOG`] is their bound, and
-//! those beyond it are counted as lost.
+//! many of while the second is held up (a slow disk, a pipe that nobody reads): they have a share of the
+//! memory ([`MemoryShares`](crate::MemoryShares)), and those beyond it are counted as lost.
 
 use std::{
     mem,
@@ -20,9 +20,6 @@ use crate::{
     threads::ThreadDescription,
 };
 
-/// Samples that wait to be taken, at most: 64 MiB of them.
-pub(crate) const LARGEST_BACKLOG: usize = (64 << 20) / size_of::<RawSample>();
-
 /// What is new since it was last handed over. What a row names is in the same news or in earlier ones.
 #[derive(Debug, Default)]
 pub(crate) struct News {
@@ -30,6 +27,8 @@ pub(crate) struct News {
     pub(crate) files: Vec<(u32, NamedFile)>,
     /// In the order of their numbers.
     pub(crate) functions: Vec<PythonFunction>,
+    /// Functions that no process has any more. All stacks with frames of them are in the same news or in earlier ones.
+    pub(crate) gone_functions: Vec<u32>,
     /// In the order of their numbers.
     pub(crate) stacks: Vec<RawStack>,
     /// By their numbers; again when something about them has changed.
@@ -72,6 +71,7 @@ impl News {
     fn append(&mut self, mut later: Self) {
         self.files.append(&mut later.files);
         self.functions.append(&mut later.functions);
+        self.gone_functions.append(&mut later.gone_functions);
         self.stacks.append(&mut later.stacks);
         self.processes.append(&mut later.processes);
         self.threads.append(&mut later.threads);

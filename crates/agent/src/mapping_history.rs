@@ -13,9 +13,6 @@ const LONGEST_AGE_NS: u64 = 2_000_000_000;
 /// Who has mapped more lives long enough to be read.
 const MOST_RECORDS: usize = 1024;
 
-/// Of all processes together.
-const MOST_BYTES: usize = 16 << 20;
-
 /// A mapping, and when it was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PastMapping {
@@ -27,6 +24,8 @@ pub(crate) struct PastMapping {
 #[derive(Debug, Default)]
 pub(crate) struct MappingHistory {
     by_pid: HashMap<u32, Known>,
+    /// Of all processes together.
+    most_bytes: usize,
 }
 
 /// The records of one process, oldest first.
@@ -60,6 +59,14 @@ struct Part<'a> {
 }
 
 impl MappingHistory {
+    /// Nothing, and no more than so many bytes.
+    pub(crate) fn new(most_bytes: usize) -> Self {
+        Self {
+            most_bytes,
+            ..Self::default()
+        }
+    }
+
     /// Takes the records of one poll, which are kept for its samples however old they are. After a loss no process that runs
     /// now is known any longer.
     pub(crate) fn note(&mut self, records: Vec<MappingRecord>, are_some_lost: bool, now_ns: u64) {
@@ -79,7 +86,7 @@ impl MappingHistory {
     /// Lets the longest silent go where there is too much.
     fn make_room(&mut self) {
         let mut bytes: usize = self.by_pid.values().map(|known| known.bytes).sum();
-        if bytes <= MOST_BYTES {
+        if bytes <= self.most_bytes {
             return;
         }
         let mut by_age: Vec<(u64, u32)> = self
@@ -89,7 +96,7 @@ impl MappingHistory {
             .collect();
         by_age.sort_unstable();
         for (_, pid) in by_age {
-            if bytes <= MOST_BYTES / 2 {
+            if bytes <= self.most_bytes / 2 {
                 return;
             }
             bytes -= self.by_pid.remove(&pid).map_or(0, |known| known.bytes);
@@ -199,6 +206,8 @@ fn mapping_of(start: u64, part: &Part<'_>) -> Mapping {
 mod tests {
     use super::*;
 
+    const MOST_BYTES: usize = 16 << 20;
+
     fn exec(pid: u32, time_ns: u64) -> MappingRecord {
         MappingRecord {
             pid,
@@ -232,7 +241,7 @@ mod tests {
 
     #[test]
     fn mappings_are_those_since_the_exec_and_before_the_sample() {
-        let mut history = MappingHistory::default();
+        let mut history = MappingHistory::new(MOST_BYTES);
         // The CPU that was read last had the older records.
         let records = vec![
             mapped(1, 30, 300, 400),
@@ -261,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_newer_mapping_takes_the_place_of_what_was_there() {
-        let mut history = MappingHistory::default();
+        let mut history = MappingHistory::new(MOST_BYTES);
         let records = vec![
             exec(1, 1),
             mapped(1, 2, 100, 200),
@@ -282,7 +291,7 @@ mod tests {
 
     #[test]
     fn however_many_processes_map_the_history_is_bounded_and_the_newest_are_kept() {
-        let mut history = MappingHistory::default();
+        let mut history = MappingHistory::new(MOST_BYTES);
         for pid in 1..=MOST_BYTES as u32 / 1000 {
             let time = u64::from(pid);
             history.note(vec![exec(pid, time), mapped(pid, time, 1, 2)], false, time);
@@ -311,7 +320,7 @@ mod tests {
 
     #[test]
     fn a_thousand_mappings_are_told_as_fast_as_they_were_made() {
-        let mut history = MappingHistory::default();
+        let mut history = MappingHistory::new(MOST_BYTES);
         let many = (1..MOST_RECORDS as u64).map(|at| mapped(1, at, at * 10, at * 10 + 10));
         let records = [exec(1, 0)].into_iter().chain(many).collect();
         history.note(records, false, 5);
@@ -325,7 +334,7 @@ mod tests {
 
     #[test]
     fn after_a_loss_and_after_a_while_nothing_is_known() {
-        let mut history = MappingHistory::default();
+        let mut history = MappingHistory::new(MOST_BYTES);
         history.note(vec![exec(1, 1)], true, 5);
         assert_eq!(at(&history, 1, 5), None);
         history.note(vec![exec(1, 10), mapped(2, 10, 1, 2)], false, 15);

@@ -28,7 +28,7 @@ pub enum Target {
     Container(String),
 }
 
-/// 256 MiB, 33 million rows: more than all Python programs of most machines need together.
+/// 256 MiB: 80 of them are ten million unwind rows, more than all Python programs of most machines need together.
 pub const DEFAULT_MAX_MEMORY: usize = 256 << 20;
 
 /// What to record.
@@ -56,8 +56,8 @@ pub struct RecordOptions {
     /// How often the observer gets the profile as it has grown; `None` to make the profile at the end. Names of addresses are
     /// looked up at each step, so a profile that nobody looks at while it grows costs the machine less. Default is `None`.
     pub grow_every: Option<Duration>,
-    /// Bytes that unwind rows may take; those that were not needed for the longest time make room for others. What else grows
-    /// with what runs is bounded by parts of it: see [`MemoryShares`]. Default is [`DEFAULT_MAX_MEMORY`].
+    /// Bytes that what grows with what runs may take, each kind a part of it: see [`MemoryShares`]. What was not needed for the
+    /// longest time makes room for others. Default is [`DEFAULT_MAX_MEMORY`].
     pub max_memory: usize,
     /// The part of the CPU time of all CPUs, 0 to 1, that recording may cost, in the kernel and in viperf: the rate is lowered
     /// to keep it, to one sample a second at the least, and comes back when there is room. Default is `None`: no limit.

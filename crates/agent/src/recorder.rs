@@ -20,7 +20,7 @@ use crate::{
     control_group_target,
     deferred::{Deferrals, Deferred},
     found::Readers,
-    handover::{Handover, LARGEST_BACKLOG},
+    handover::Handover,
     mapping_history::MappingHistory,
     processes::Processes,
     recording::Recording,
@@ -210,7 +210,7 @@ impl<'run> Recorder<'run> {
         }
         let control_group = control_group_target::find_folder(&options.target)?;
         let mut sampler = load_sampler(options, control_group.as_deref())?;
-        let mut recording = Recording::new(&handover.generated);
+        let mut recording = Recording::new(&handover.generated, &options.memory_shares());
         let mut readers = Readers {
             sampler: &mut sampler,
             executables: &mut recording.executables,
@@ -251,7 +251,7 @@ impl<'run> Recorder<'run> {
             lost_events: 0,
             uncaptured: HashMap::new(),
             captures: Captures::default(),
-            history: MappingHistory::default(),
+            history: MappingHistory::new(options.memory_shares().mapping_history),
             deferred: Vec::new(),
             deferrals: Deferrals::default(),
             budget,
@@ -324,7 +324,7 @@ impl<'run> Recorder<'run> {
             .chain(self.uncaptured.values().map(|(sample, _)| sample.epoch))
             .collect();
         let waiting = self.handover.put_news(self.recording.take_news());
-        self.recording.is_full = waiting >= LARGEST_BACKLOG;
+        self.recording.is_full = waiting >= self.options.memory_shares().waiting_samples;
         self.recording
             .forget_departed(|epoch| awaited.contains(&epoch), &self.sampler);
         let deferred = self.deferred.iter().flat_map(|one| &one.awaits);

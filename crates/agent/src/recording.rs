@@ -15,6 +15,7 @@ use crate::{
     generated_code::GeneratedNames,
     generated_rows::GeneratedRows,
     handover::{Arrival, Ended, GoneFile, News},
+    memory::MemoryShares,
     named_file::NamedFile,
     processes::Processes,
     stacks::{KnownFiles, RawFrame, RawStack, Sections, StackNumber, Stacks},
@@ -71,9 +72,11 @@ pub(crate) struct Recording {
 }
 
 impl Recording {
-    /// An empty one that reads these names.
-    pub(crate) fn new(generated: &Arc<GeneratedNames>) -> Self {
+    /// An empty one that reads these names, and takes no more than its shares.
+    pub(crate) fn new(generated: &Arc<GeneratedNames>, shares: &MemoryShares) -> Self {
         Self {
+            executables: Executables::new(shares.waiting_rows),
+            stacks: Stacks::new(shares.stack_frames),
             generated: Arc::clone(generated),
             generated_rows: GeneratedRows::new(generated),
             ..Self::default()
@@ -171,6 +174,7 @@ impl Recording {
         News {
             files,
             functions: self.codes.take_new(),
+            gone_functions: self.codes.take_gone(),
             stacks,
             processes,
             threads: self.threads.take_changed(),

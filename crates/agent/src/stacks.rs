@@ -75,26 +75,34 @@ fn has_owner(python: &[u64]) -> bool {
     python.iter().any(is_owned)
 }
 
-/// So many frames of distinct stacks are remembered, 32 MiB of them: beyond that only the stacks that the kernel knows are.
-/// One that comes again later has another number, and the same row in the profile.
-const MOST_FRAMES: usize = (32 << 20) / size_of::<RawFrame>();
-
 /// All distinct stacks, and which one each slot of the kernel's caches holds.
 #[derive(Debug, Default)]
 pub(crate) struct Stacks {
     by_frames: HashMap<(Arc<[RawFrame]>, Option<Reason>), u32>,
     /// Frames in all of them.
     frames: usize,
+    /// So many are remembered: beyond that only the stacks that the kernel knows are. One that comes again later has another
+    /// number, and the same row in the profile.
+    most_frames: usize,
     /// How many there may be until those that the kernel does not know are forgotten.
     forget_at: usize,
-    /// By their numbers.
-    are_complete: Vec<bool>,
+    next: u32,
+    /// Those that are not complete, as far as they are remembered.
+    incomplete: HashSet<u32>,
     /// Those that have not been handed over, in the order of their numbers.
     new: Vec<RawStack>,
     slots: HashMap<(u32, u32), StackNumber>,
 }
 
 impl Stacks {
+    /// None, of which so many frames will be remembered.
+    pub(crate) fn new(most_frames: usize) -> Self {
+        Self {
+            most_frames,
+            ..Self::default()
+        }
+    }
+
     /// Takes a new stack: merges it and names its lines.
     pub(crate) fn define(
         &mut self,
@@ -130,10 +138,9 @@ impl Stacks {
         self.slots.get(&slot).copied()
     }
 
-    /// Whether no frame of the stack is missing.
+    /// Whether no frame of a stack is missing that was just defined or found.
     pub(crate) fn is_complete(&self, stack: StackNumber) -> bool {
-        let known = self.are_complete.get(stack.0 as usize);
-        known.is_some_and(|is_complete| *is_complete)
+        stack.0 < self.next && !self.incomplete.contains(&stack.0)
     }
 
     /// The stacks that are new since the last call, in the order of their numbers.
@@ -144,9 +151,10 @@ impl Stacks {
     fn forget_unknown_to_kernel(&mut self) {
         let known: HashSet<u32> = self.slots.values().map(|stack| stack.0).collect();
         self.by_frames.retain(|_, number| known.contains(number));
+        self.incomplete.retain(|number| known.contains(number));
         self.frames = self.by_frames.keys().map(|(frames, _)| frames.len()).sum();
         // All that the kernel knows may be nearly as much: then it is not worth looking until there are as many more.
-        self.forget_at = MOST_FRAMES.max(2 * self.frames);
+        self.forget_at = 2 * self.frames;
     }
 
     fn intern(&mut self, frames: Vec<RawFrame>, incomplete: Option<Reason>) -> StackNumber {
@@ -154,12 +162,15 @@ impl Stacks {
         if let Some(number) = self.by_frames.get(&key) {
             return StackNumber(*number);
         }
-        if self.frames >= self.forget_at.max(MOST_FRAMES) {
+        if self.frames >= self.forget_at.max(self.most_frames) {
             self.forget_unknown_to_kernel();
         }
-        let number = self.are_complete.len() as u32;
+        let number = self.next;
+        self.next += 1;
         self.frames += key.0.len();
-        self.are_complete.push(incomplete.is_none());
+        if incomplete.is_some() {
+            self.incomplete.insert(number);
+        }
         self.new.push(RawStack {
             frames: Arc::clone(&key.0),
             incomplete,
@@ -218,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_slot_means_the_last_stack_that_was_sent_for_it() {
-        let (mut stacks, codes) = (Stacks::default(), CodeObjects::default());
+        let (mut stacks, codes) = (Stacks::new(1000), CodeObjects::default());
         let first = stacks.define(0, &sections(&[1 << 60 | 5]), &codes, true, &NOTHING);
         stacks.assign((0, 7), first);
         assert_eq!(stacks.find((0, 7)), Some(first));
@@ -236,7 +247,7 @@ mod tests {
 
     #[test]
     fn stacks_that_the_kernel_does_not_know_are_forgotten_and_come_again_by_another_number() {
-        let (mut stacks, codes) = (Stacks::default(), CodeObjects::default());
+        let (mut stacks, codes) = (Stacks::new(1000), CodeObjects::default());
         let define = |stacks: &mut Stacks, address: u64| {
             stacks.define(0, &sections(&[1 << 60 | address]), &codes, true, &NOTHING)
         };
@@ -250,11 +261,12 @@ mod tests {
         assert_ne!(again, forgotten);
         assert_eq!(stacks.take_new().len(), 3);
         assert!(stacks.is_complete(again));
+        assert!(!stacks.is_complete(StackNumber(again.0 + 1)));
     }
 
     #[test]
     fn a_python_frame_without_definition_is_said_to_be_lost() {
-        let (mut stacks, codes) = (Stacks::default(), CodeObjects::default());
+        let (mut stacks, codes) = (Stacks::new(1000), CodeObjects::default());
         let python = vec![3 << 60 | 9 << 28, 4 << 60];
         let sections = Sections {
             kernel: Vec::new(),
@@ -264,5 +276,8 @@ mod tests {
         let number = stacks.define(0, &sections, &codes, true, &NOTHING);
         let stack = &stacks.take_new()[number.0 as usize];
         assert_eq!(stack.incomplete, Some(Reason::PythonCodeLost));
+        assert!(!stacks.is_complete(number));
+        stacks.forget_unknown_to_kernel();
+        assert!(stacks.incomplete.is_empty());
     }
 }

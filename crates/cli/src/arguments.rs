@@ -239,10 +239,10 @@ pub(crate) struct RecordArguments {
     #[arg(long, value_name = "PERCENT", value_parser = parse_cpu_share)]
     pub(crate) max_cpu: Option<f64>,
 
-    /// Memory for unwind tables, which take the most; those that were not needed for the longest time make room for others. Tables
-    /// of symbols, files that are held open (1,024 at 256M) and the names of a profile that grows have parts of it. What
-    /// viperf needs beside them is bounded by the program's own code and stacks, about 100M, and with a .viperf file does not
-    /// grow with time; other formats are made at the end and keep all samples until then, 40 bytes each
+    /// Memory for all that grows with what runs, each kind a part of it: unwind tables, which take the most, tables of symbols,
+    /// files that are held open (1,024 at 256M), names, samples that wait; what was not needed for the longest time makes
+    /// room for others. What viperf needs beside them is bounded by what runs at a time, about 100M, and with a .viperf file
+    /// does not grow with time; other formats are made at the end and keep all samples and stacks until then
     #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = parse_memory)]
     pub(crate) max_memory: usize,
 

@@ -60,7 +60,7 @@ impl Builder {
     fn python_frame(&mut self, function: u32, source: SourceRange) -> FrameHandle {
         let made = self.made_functions.get(&function).copied();
         let row = made.or_else(|| {
-            let python = self.functions.get(function as usize)?;
+            let python = self.functions.get(&function)?;
             let handle = intern_python(&mut self.profile, python);
             self.made_functions.insert(function, handle);
             Some(handle)

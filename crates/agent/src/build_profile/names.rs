@@ -28,7 +28,9 @@ pub(super) struct Names {
     pub(super) files: HashMap<u32, NamedFile>,
     native: HashMap<u32, Symbols<NativeSymbol>>,
     kernel: Symbols<KernelSymbol>,
-    /// By process description.
+    /// So many of files and of the kernel are held before they can be let go.
+    most: usize,
+    /// By process description. They go with it.
     generated: HashMap<u32, Symbols<NativeSymbol>>,
 }
 
@@ -55,6 +57,7 @@ impl Names {
                 largest_cache: options.memory_shares().symbols,
                 ..Options::default()
             },
+            most: options.memory_shares().names,
             generating,
             clerk: None,
             asked: None,
@@ -148,6 +151,18 @@ impl Names {
     pub(super) fn forget_file(&mut self, number: u32) {
         self.files.remove(&number);
         self.native.remove(&number);
+    }
+
+    /// Whether those of addresses that mean the same in every process are more than shall be held.
+    pub(super) fn are_many(&self) -> bool {
+        let native: usize = self.native.values().map(HashMap::len).sum();
+        native + self.kernel.len() > self.most
+    }
+
+    /// Lets these go. What was generated keeps its names: another function may be there by now.
+    pub(super) fn forget_addresses(&mut self) {
+        self.native.clear();
+        self.kernel.clear();
     }
 
     fn collect<'s>(&self, stacks: impl Iterator<Item = &'s RawStack>) -> Addresses {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Builder;
-use crate::handover::LARGEST_BACKLOG;
+use crate::stacks::RawStack;
 
 /// Names that come within this time are in the same step, as most do.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -18,6 +18,8 @@ const LONGEST_REST: Duration = Duration::from_secs(30);
 pub(super) struct Naming {
     /// Stacks with smaller numbers have their names.
     named: u32,
+    /// Those with smaller numbers have had them before, and get their rows again with their next samples.
+    reached: u32,
     /// Those of stacks with smaller numbers have been asked for.
     asked: Option<u32>,
     rests_until: Option<Instant>,
@@ -27,6 +29,16 @@ impl Naming {
     /// Stacks with smaller numbers have their names.
     pub(super) fn named(&self) -> u32 {
         self.named
+    }
+
+    /// All stacks are asked for again, and soon; false, and nothing done, while an answer is awaited.
+    pub(super) fn begin_anew(&mut self) -> bool {
+        if self.asked.is_some() {
+            return false;
+        }
+        self.named = 0;
+        self.rests_until = None;
+        true
     }
 
     /// Nothing is asked before that.
@@ -39,7 +51,7 @@ impl Builder {
     /// Names what can be named without a wait that would be noticed, unless so much waits for names that it has to end.
     pub(super) fn name_some(&mut self, naming: &mut dyn FnMut(usize, usize)) {
         let now = Instant::now();
-        let is_too_much = self.released.len() > LARGEST_BACKLOG;
+        let is_too_much = self.released.len() > self.most_released;
         if self.naming.asked.is_none() {
             let rests = self.naming.rests_until.is_some_and(|until| now < until);
             self.ask_for_names(!rests || is_too_much);
@@ -58,8 +70,13 @@ impl Builder {
     /// Asks for the names that stacks lack, if that is allowed; stacks that lack none are done.
     fn ask_for_names(&mut self, is_allowed: bool) {
         let until = self.next_stack;
-        let stacks = (self.naming.named..until).filter_map(|number| self.stacks.get(&number));
-        let question = self.names.question(stacks.map(|stack| &stack.raw));
+        let stacks = self.stacks.range(self.naming.named..until);
+        let mut question = self.names.question(stacks.map(|(_, stack)| &stack.raw));
+        // Where all are asked for again, those that are forgotten have nothing to say.
+        let processes = &self.processes;
+        question
+            .generated
+            .retain(|(process, _)| processes.contains_key(process));
         if question.parts() == 0 {
             self.have_names(until);
         } else if is_allowed {
@@ -86,15 +103,17 @@ impl Builder {
 
     /// Stacks with smaller numbers have all the names that there are for them.
     fn have_names(&mut self, until: u32) {
-        for number in self.naming.named..until {
-            let Some(raw) = self.stacks.get(&number).map(|known| known.raw.clone()) else {
-                continue;
-            };
+        let stacks = self.stacks.range(self.naming.reached.min(until)..until);
+        let stacks: Vec<(u32, RawStack)> = stacks
+            .map(|(number, known)| (*number, known.raw.clone()))
+            .collect();
+        for (number, raw) in stacks {
             let handle = self.add_stack(&raw);
             if let Some(known) = self.stacks.get_mut(&number) {
                 known.handle = handle;
             }
         }
         self.naming.named = self.naming.named.max(until);
+        self.naming.reached = self.naming.reached.max(until);
     }
 }

@@ -4,7 +4,7 @@ use viperf_abi::Reason;
 use viperf_profile::SourceRange;
 
 use super::*;
-use crate::{named_file::NamedFile, stacks::StackNumber};
+use crate::{MemoryShares, named_file::NamedFile, stacks::StackNumber};
 
 fn builder() -> Builder {
     Builder::new(&RecordOptions::default(), Arc::default())
@@ -270,15 +270,115 @@ fn a_profile_that_begins_anew_has_what_comes_and_all_names_of_it() {
     assert!(builder.profile().processes.is_empty());
     builder.take(news(now, vec![sample(30, 0), sample(40, 1)]));
     builder.grow(None, &mut |_, _| {});
-    assert_eq!(builder.sample_counts().all, 3);
+    assert_eq!(builder.sample_counts().all, 4);
     assert_eq!(builder.sample_counts().processes, 1);
-    let profile = builder.into_profile();
-    // The second stack was known to nobody else any more.
-    assert_eq!(shown(&profile), [(20, vec!["main"])]);
-    assert_eq!(thread_names(&profile), ["python"]);
-    assert_eq!(profile.incomplete.values().sum::<u64>(), 1);
-    assert_eq!(profile.validate(), Ok(()));
+    // The second stack was known to nobody else any more, but a sample of it was on its way.
+    let of_both = [(20, vec!["main"]), (30, vec!["f", "main"])];
+    assert_eq!(shown(builder.profile()), of_both);
+    assert_eq!(thread_names(builder.profile()), ["python"]);
+    assert_eq!(builder.profile().incomplete.values().sum::<u64>(), 2);
+    assert_eq!(builder.profile().validate(), Ok(()));
+    builder.begin_anew();
+    assert_eq!(builder.stacks.keys().collect::<Vec<_>>(), [&0]);
     drop(kept);
+}
+
+#[test]
+fn stacks_that_only_the_profile_knows_are_let_go_at_the_second_look() {
+    let mut builder = builder();
+    let now = Instant::now();
+    let kept = stack(&[0], None);
+    builder.take(News {
+        functions: vec![function("main"), function("f")],
+        stacks: vec![kept.clone(), stack(&[1, 0], None)],
+        ..news(now, vec![sample(10, 0), sample(20, 1)])
+    });
+    builder.grow(Some(now), &mut |_, _| {});
+    builder.forget_stacks();
+    // It was on its way.
+    builder.take(news(now, vec![sample(30, 1)]));
+    builder.forget_stacks();
+    assert_eq!(builder.stacks.len(), 2, "its sample waits");
+    builder.grow(None, &mut |_, _| {});
+    builder.forget_stacks();
+    builder.forget_stacks();
+    assert_eq!(builder.stacks.keys().collect::<Vec<_>>(), [&0]);
+    let f = || vec!["f", "main"];
+    let all = [(0, vec!["main"]), (10, f()), (20, f())];
+    assert_eq!(shown(builder.profile()), all);
+    drop(kept);
+}
+
+#[test]
+fn functions_that_no_process_has_are_let_go_with_their_stacks_and_come_again_in_the_same_row() {
+    let mut builder = builder();
+    let now = Instant::now();
+    let kept = stack(&[0], None);
+    builder.take(News {
+        functions: vec![function("main"), function("f")],
+        gone_functions: vec![0, 1],
+        stacks: vec![kept.clone(), stack(&[1, 0], None)],
+        ..news(now, vec![sample(10, 0), sample(20, 1)])
+    });
+    builder.forget_stacks();
+    assert_eq!(builder.functions.len(), 2, "its sample waits");
+    builder.grow(Some(now), &mut |_, _| {});
+    builder.forget_stacks();
+    builder.forget_stacks();
+    // The kernel may still tell of the first one's stack.
+    assert_eq!(builder.functions.keys().collect::<Vec<_>>(), [&0]);
+    builder.take(News {
+        functions: vec![function("f")],
+        stacks: vec![stack(&[2, 0], None)],
+        ..news(now, vec![sample(30, 2), sample(40, 0)])
+    });
+    builder.grow(None, &mut |_, _| {});
+    let f = || vec!["f", "main"];
+    let all = [(0, vec!["main"]), (10, f()), (20, f()), (30, vec!["main"])];
+    assert_eq!(shown(builder.profile()), all);
+    assert_eq!(builder.profile().functions.len(), 2);
+    drop(kept);
+}
+
+#[test]
+fn names_that_are_many_are_let_go_with_the_rows_and_asked_for_again() {
+    let options = RecordOptions {
+        max_memory: 0,
+        ..RecordOptions::default()
+    };
+    let mut builder = Builder::new(&options, Arc::default());
+    let now = Instant::now();
+    let native = RawFrame::Native {
+        executable: 1,
+        svma: 16,
+    };
+    let native = RawStack {
+        frames: [native].into(),
+        incomplete: None,
+    };
+    builder.take(News {
+        files: vec![(1, file("lib.so"))],
+        stacks: vec![native.clone()],
+        ..news(now, vec![sample(10, 0)])
+    });
+    builder.grow(None, &mut |_, _| {});
+    assert_eq!(
+        (builder.naming.named(), builder.names.are_many()),
+        (1, true)
+    );
+    builder.begin_anew();
+    assert_eq!(
+        (builder.naming.named(), builder.names.are_many()),
+        (0, false)
+    );
+    builder.take(news(now, vec![sample(20, 0)]));
+    builder.grow(None, &mut |_, _| {});
+    assert_eq!(
+        (builder.naming.named(), builder.names.are_many()),
+        (1, true)
+    );
+    assert_eq!(shown(builder.profile()), [(10, vec!["[lib.so+0x10]"])]);
+    drop(native);
 }
 
 #[test]
@@ -352,10 +452,10 @@ fn files_that_are_gone_are_held_until_they_have_given_their_names_and_no_longer(
             gone_files: vec![GoneFile { at: now, number }],
             ..news(now, vec![sample(time_ns, number)])
         });
-        assert!(builder.holds_gone_files());
+        assert!(builder.holds_what_is_gone());
         // Names come from another thread, and naming rests when it has taken long.
         builder.naming.rest_until(now);
-        while builder.holds_gone_files() {
+        while builder.holds_what_is_gone() {
             builder.grow(Some(now), &mut |_, _| {});
             builder.naming.rest_until(now);
         }
@@ -369,4 +469,67 @@ fn files_that_are_gone_are_held_until_they_have_given_their_names_and_no_longer(
     for (number, (_, names)) in shown(&profile).into_iter().enumerate() {
         assert_eq!(names, [format!("[lib{number}.so+0x10]")]);
     }
+}
+
+#[test]
+fn however_many_processes_come_and_go_what_is_held_of_them_is_bounded() {
+    const LIVES: u32 = 20_000;
+    /// What two looks for stacks need not find, and what a profile holds before another one begins.
+    const MOST: usize = 9_000;
+    let shares = MemoryShares::of(0);
+    let mut builder = builder();
+    let now = Instant::now();
+    // What whoever takes samples remembers: the newest.
+    let mut remembered = VecDeque::new();
+    let (mut most, mut chapters, mut samples) = (0, 0, 0);
+    for life in 0..LIVES {
+        let mut own = stack(&[life], None);
+        own.frames = own.frames.iter().copied().cycle().take(5).collect();
+        remembered.push_back(own.clone());
+        if remembered.len() > 100 {
+            remembered.pop_front();
+        }
+        let of_process = ThreadDescription {
+            process: life,
+            ..thread("python")
+        };
+        let sample = RawSample {
+            thread: life,
+            ..sample(u64::from(life) + 1, life)
+        };
+        builder.take(News {
+            functions: vec![function(&format!("only_in_{life}"))],
+            gone_functions: vec![life],
+            stacks: vec![own],
+            processes: vec![(life, process(&format!("python {life}")))],
+            threads: vec![(life, of_process)],
+            ended: vec![Ended {
+                at: now,
+                process: life,
+            }],
+            ..news(now, vec![sample])
+        });
+        builder.grow(Some(now), &mut |_, _| {});
+        for given in shown(builder.profile()) {
+            assert_eq!(given.1, [format!("only_in_{life}").as_str(); 5]);
+            samples += 1;
+        }
+        builder.let_samples_go();
+        if shares.are_taken_by(builder.profile()) {
+            builder.begin_anew();
+            chapters += 1;
+        }
+        let held = [
+            builder.functions.len() + builder.gone_functions.len() + builder.made_functions.len(),
+            builder.stacks.len(),
+            builder.frames.len(),
+            builder.processes.len() + builder.threads.len() + builder.sampled.len(),
+            builder.threads_of.len() + builder.ended.len() + builder.arrivals.len(),
+            builder.profile().row_count() + builder.profile().processes.len(),
+        ];
+        most = held.into_iter().fold(most, usize::max);
+    }
+    assert!(most <= MOST, "{most}");
+    assert_eq!(samples, LIVES);
+    assert!(chapters > 1, "{chapters}");
 }

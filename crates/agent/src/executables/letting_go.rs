@@ -158,6 +158,20 @@ mod tests {
     }
 
     #[test]
+    fn that_the_numbers_have_been_used_is_said_and_what_had_one_keeps_it() {
+        let mut executables = Executables::default();
+        let (first, identity, _) = add(&mut executables, 1);
+        executables.last = super::super::LARGEST_NUMBER;
+        let executable = look_at(tempfile::tempfile().unwrap(), Path::new("/lib2.so"), None);
+        let device = (9, 9);
+        let other = Identity::File { device, inode: 9 };
+        assert_eq!(executables.insert(other, executable), None);
+        assert!(executables.loading.notes[0].starts_with("more than 1048575 "));
+        assert_eq!(executables.touch(identity), Some(first));
+        assert!(executables.find(0).is_none());
+    }
+
+    #[test]
     fn what_comes_again_has_another_number() {
         let mut executables = Executables::default();
         let (first, identity, _) = add(&mut executables, 7);

@@ -57,6 +57,8 @@ pub(super) struct Loading {
     builders: Builders,
     /// Built, and waiting for room; walks in user space have them already.
     pub(super) waiting: Vec<Built>,
+    /// So many rows may wait; what comes then is left out.
+    pub(super) most_waiting: usize,
     /// Until then rows that are in use are not taken away for others.
     pub(super) next_displacement: Option<Instant>,
     pub(super) notes: Vec<String>,

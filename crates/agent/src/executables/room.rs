@@ -15,9 +15,6 @@ const JUST_USED: Duration = Duration::from_millis(150);
 const DISPLACEMENT_FACTOR: u32 = 20;
 const SHORTEST_DISPLACEMENT: Duration = Duration::from_millis(200);
 
-/// Rows that wait for room may take this part of the memory for rows; what comes then is left out.
-const WAITING_PART: usize = 2;
-
 /// A file that found no room is tried again after so long, if walks still need it, and each time twice as long after the time
 /// before.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
@@ -40,7 +37,7 @@ impl Executables {
             if let Some(executable) = self.find_mut(number) {
                 executable.rows = RowState::Absent;
             }
-        } else if self.make_room(&built, sampler) || self.may_wait(&built, sampler) {
+        } else if self.make_room(&built, sampler) || self.may_wait(&built) {
             self.loading.waiting.push(built);
         } else if built.source == Source::Instructions && self.has_rows_of_tables(number) {
             self.give_up_instructions(number, table, sampler);
@@ -59,11 +56,10 @@ impl Executables {
     }
 
     /// Whether rows for which nobody can make room now may wait for it, walks in user space having them meanwhile.
-    fn may_wait(&self, built: &Built, sampler: &Sampler) -> bool {
+    fn may_wait(&self, built: &Built) -> bool {
         let others = self.loading.waiting.iter();
         let rows: usize = others.map(|other| other.rows.rows.len()).sum();
-        let bytes = (rows + built.rows.rows.len()) * size_of::<UnwindRow>();
-        built.source == Source::Tables && bytes <= sampler.row_memory().limit / WAITING_PART
+        built.source == Source::Tables && rows + built.rows.rows.len() <= self.loading.most_waiting
     }
 
     /// Takes their rows from files that have not needed them for the longest time; true when there will be room in a moment,

@@ -22,9 +22,6 @@ use crate::{
 /// Rows that are being built are given to the kernel so soon.
 const POLL_FOR_ROWS: Duration = Duration::from_millis(5);
 
-/// Samples that wait for rows keep so many bytes of stack at most; the oldest are then finished as they are.
-const MOST_WAITING: usize = 32 << 20;
-
 /// How long rows are waited for at the end of the recording.
 const LONGEST_END: Duration = Duration::from_secs(10);
 
@@ -251,7 +248,9 @@ impl Recorder<'_> {
     /// still being built go on waiting.
     fn finish_deferred(&mut self) {
         let waiting = self.deferred.iter().map(|deferred| deferred.stack.size());
-        let mut too_many = waiting.sum::<usize>().saturating_sub(MOST_WAITING);
+        // The oldest are then finished as they are.
+        let most = self.options.memory_shares().captures;
+        let mut too_many = waiting.sum::<usize>().saturating_sub(most);
         for deferred in std::mem::take(&mut self.deferred) {
             let is_last_chance = too_many > 0;
             too_many = too_many.saturating_sub(deferred.stack.size());
