@@ -5,7 +5,7 @@ use std::{
     collections::VecDeque,
     fs::File,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError,
         mpsc::{self, Receiver, Sender},
     },
     thread,
@@ -134,8 +134,10 @@ impl Builders {
 }
 
 fn count_threads() -> usize {
-    let cpus = thread::available_parallelism().map_or(1, usize::from);
-    cpus.clamp(FEWEST_THREADS, MOST_THREADS)
+    /// To ask is to read three files of control groups.
+    static CPUS: LazyLock<usize> =
+        LazyLock::new(|| thread::available_parallelism().map_or(1, usize::from));
+    CPUS.clamp(FEWEST_THREADS, MOST_THREADS)
 }
 
 /// What some threads have to do.
