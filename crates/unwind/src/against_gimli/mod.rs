@@ -141,6 +141,20 @@ fn caller_by_rule(rule: Rule, pc: u64) -> Result<Caller, WalkEnd> {
     })
 }
 
+/// Where rbp is said to be at rbp and that is no place in the frame, a walk takes it for the caller's, against the file:
+/// so does gcc's code behind `leave`. The walk's own tests have the stack of such a program.
+fn is_behind_leave(rule: Rule, cfa: u64) -> bool {
+    let (sp, bp) = (register(X86_64::RSP), register(X86_64::RBP));
+    let is_at_rbp = matches!(
+        rule.decode(),
+        Step::Caller {
+            rbp: CallerRbp::AtRbp,
+            ..
+        }
+    );
+    is_at_rbp && !(sp..cfa).contains(&bp)
+}
+
 /// What was compared, in addresses and in bytes of code.
 #[derive(Debug, Default)]
 struct Comparison {
@@ -170,7 +184,11 @@ impl Comparison {
                     (expected.cfa, expected.ip),
                     "at {pc:#x}"
                 );
-                assert!(ours.bp.is_none() || ours.bp == expected.bp, "at {pc:#x}");
+                let bp = match is_behind_leave(rule, expected.cfa) {
+                    true => Some(register(X86_64::RBP)),
+                    false => expected.bp,
+                };
+                assert!(ours.bp.is_none() || ours.bp == bp, "at {pc:#x}");
             }
             Err(WalkEnd::Root) => assert_eq!(expected.ip, None, "at {pc:#x}"),
             // A rule that leads down the stack, or not up, is refused by a walk.
