@@ -136,10 +136,9 @@ fn run_stage(stage: Stage, tally: &mut Tally) -> Result<()> {
                 unit_alone,
                 tally,
             )?;
-            run_tests(
-                cargo().args(["test", "--package", "viperf-e2e", "--lib"]),
-                tally,
-            )?;
+            let mut library = cargo();
+            library.args(["test", "--package", "viperf-e2e", "--lib"]);
+            run_tests(&mut library, Failed::IsLast, tally)?.tell(tally);
         }
         Stage::E2e => run_tests_twice(end_to_end, end_to_end_alone, tally)?,
         Stage::Vm => vm::run(&vm::Kernel::ALL, tally)?,
@@ -188,6 +187,15 @@ fn end_to_end_alone(name: &str) -> Command {
     test
 }
 
+/// What a test that fails has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Failed {
+    /// It has failed.
+    IsLast,
+    /// It may be run again, alone, and the line that says how it ended comes then: one such line for each test.
+    MayBeRunAgain,
+}
+
 /// Runs tests; what failed among others is given the machine to itself, once. What fails then has failed; what passes is
 /// named at the end.
 fn run_tests_twice(
@@ -196,24 +204,30 @@ fn run_tests_twice(
     tally: &mut Tally,
 ) -> Result<()> {
     let before = tally.failures().len();
-    run_tests(&mut all(), tally)?;
+    let ending = run_tests(&mut all(), Failed::MayBeRunAgain, tally)?;
     let failed: Vec<String> = tally.failures().iter().skip(before).cloned().collect();
-    if failed.len() > MOST_AGAIN {
-        return Ok(());
-    }
+    let may_be_accidents = failed.len() <= MOST_AGAIN;
     for name in failed {
-        say(&format!("again, alone: {name}"));
-        // A runner that has no such test ends well, too.
-        let mut was_run = false;
-        let ended_well = command::stream(&mut alone(&name), |line| {
-            was_run |= line == format!("test {name} ... ok");
-            tally.read_line_again(line);
-        })?;
-        if ended_well && was_run {
+        let passed = may_be_accidents && passes_alone(&name, &mut alone(&name), tally)?;
+        if passed {
             tally.passed_alone(&name);
         }
+        let verdict = if passed { "ok" } else { "FAILED" };
+        say(&format!("test {name} ... {verdict}"));
     }
+    ending.tell(tally);
     Ok(())
+}
+
+/// A runner that has no such test ends well, too: that is none that passes.
+fn passes_alone(name: &str, alone: &mut Command, tally: &mut Tally) -> Result<bool> {
+    say(&format!("again, alone: {name}"));
+    let mut was_run = false;
+    let ended_well = command::stream(alone, |line| {
+        was_run |= line == format!("test {name} ... ok");
+        tally.read_line_again(line);
+    })?;
+    Ok(ended_well && was_run)
 }
 
 /// Prints complaints and gives them back.
@@ -222,11 +236,29 @@ fn shown(complaints: Vec<String>) -> Vec<String> {
     complaints
 }
 
-fn run_tests(test: &mut Command, tally: &mut Tally) -> Result<()> {
-    let mut closings = 0;
+/// How the output of runners ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+enum Ending {
+    Whole,
+    /// One did not come to its closing line, which tells of its failed tests.
+    Cut,
+}
+
+impl Ending {
+    fn tell(self, tally: &mut Tally) {
+        if self == Self::Cut {
+            tally.fail("a test runner ended before its last test");
+        }
+    }
+}
+
+fn run_tests(test: &mut Command, failed: Failed, tally: &mut Tally) -> Result<Ending> {
+    let (mut openings, mut closings) = (0, 0);
     let mut is_of_failures = false;
     let ended_well = command::stream(test, |line| {
         tally.read_line(line);
+        openings += usize::from(is_opening(line));
         closings += usize::from(line.starts_with("test result: "));
         // What failed tests said is shown whole, what passed ones said is not.
         is_of_failures =
@@ -234,8 +266,12 @@ fn run_tests(test: &mut Command, tally: &mut Tally) -> Result<()> {
         let is_news = ["test ", "figure: ", "skipped: "]
             .iter()
             .any(|start| line.starts_with(start));
-        if is_news || is_of_failures {
-            say(line);
+        match line.strip_suffix(" ... FAILED") {
+            Some(test) if failed == Failed::MayBeRunAgain => {
+                say(&format!("{test} ... failed beside others"));
+            }
+            _ if is_news || is_of_failures => say(line),
+            _ => {}
         }
     })?;
     // Failed tests are in the tally; a runner that did not come to its closing line is not.
@@ -245,11 +281,61 @@ fn run_tests(test: &mut Command, tally: &mut Tally) -> Result<()> {
     if !ended_well {
         tally.note_bad_end();
     }
-    Ok(())
+    Ok(match openings > closings {
+        true => Ending::Cut,
+        false => Ending::Whole,
+    })
+}
+
+/// `running 12 tests`: the first line of a runner, which ends with how they went.
+fn is_opening(line: &str) -> bool {
+    let number = line
+        .strip_prefix("running ")
+        .and_then(|rest| rest.strip_suffix(" tests").or(rest.strip_suffix(" test")));
+    number.is_some_and(|number| number.parse::<u32>().is_ok())
 }
 
 fn cargo() -> Command {
     let mut cargo = Command::new("cargo");
     cargo.current_dir(tree::root());
     cargo
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    const FAILED: &str = "printf '%s\\n' 'running 2 tests' 'test a/b ... FAILED' 'test c ... ok' \
+                          'test result: FAILED. 1 passed; 1 failed; 0 ignored'; exit 101";
+
+    #[test]
+    fn what_fails_beside_others_has_failed_if_it_fails_alone_or_is_not_there() {
+        for (alone, last_line) in [
+            ("echo 'test a/b ... ok'", "2 passed, 0 failed, 0 skipped"),
+            (
+                "echo 'test a/b ... ok'; exit 101",
+                "1 passed, 1 failed, 0 skipped",
+            ),
+            ("exit 0", "1 passed, 1 failed, 0 skipped"),
+        ] {
+            let mut tally = Tally::default();
+            run_tests_twice(|| shell(FAILED), |_| shell(alone), &mut tally).unwrap();
+            assert_eq!(tally.last_lines().last().unwrap(), last_line, "{alone}");
+        }
+    }
+
+    #[test]
+    fn a_runner_that_crashes_beside_a_test_that_passes_alone_is_a_failure() {
+        let crashed = format!("printf '%s\\n' 'running 3 tests' 'test d ... ok'; {FAILED}");
+        let mut tally = Tally::default();
+        let alone = |name: &str| shell(&format!("echo 'test {name} ... ok'"));
+        run_tests_twice(|| shell(&crashed), alone, &mut tally).unwrap();
+        assert!(!tally.close());
+    }
 }
